@@ -1,0 +1,52 @@
+"""Django's settings as Themis reads them: typed, with the default beside each name.
+
+Every property but ``profile_related_name`` is read on access, never at import, so that
+``override_settings`` and late configuration work.
+"""
+
+from __future__ import annotations
+
+from django.apps import apps
+from django.conf import settings as django_settings
+
+CHANNELS_BROADCASTER = "realtime.broadcasting.ChannelsBroadcaster"
+
+
+class Settings:
+    """Shadow Django's settings with a little logic."""
+
+    @property
+    def poll_interval(self) -> int:
+        """Seconds between two polls of a page without a socket; 0 = never poll."""
+        return int(getattr(django_settings, "THEMIS_NOTIFICATION_POLL_INTERVAL", 60))
+
+    @property
+    def broadcaster(self) -> str | None:
+        """Dotted path of the broadcaster; None = nothing is pushed, pages poll."""
+        default = CHANNELS_BROADCASTER if apps.is_installed("realtime") else None
+        return getattr(django_settings, "THEMIS_BROADCASTER", default)
+
+    @property
+    def realtime_url(self) -> str | None:
+        """Where browsers find the socket, if not at the default path."""
+        return getattr(django_settings, "THEMIS_REALTIME_URL", None)
+
+    @property
+    def check_interval(self) -> float | None:
+        """Seconds between two runs of the reconciler; None = it chooses by itself."""
+        return getattr(django_settings, "THEMIS_REALTIME_CHECK_INTERVAL", None)
+
+    @property
+    def max_connections_per_user(self) -> int:
+        """Sockets that one user may hold open per server process."""
+        return int(
+            getattr(django_settings, "THEMIS_REALTIME_MAX_CONNECTIONS_PER_USER", 20)
+        )
+
+    @property
+    def profile_related_name(self) -> str:
+        """Name of the profile on the user model; read once, at import of the models."""
+        return str(getattr(django_settings, "THEMIS_PROFILE_RELATED_NAME", "profile"))
+
+
+settings = Settings()

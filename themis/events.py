@@ -1,0 +1,115 @@
+"""What leaves the process: the wire format, version 1, has its shape here alone."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from django.utils import timezone
+
+from themis.content import is_safe_url
+
+if TYPE_CHECKING:
+    from themis.models import UserNotification
+
+VERSION = 1
+
+
+def wire_time(moment: datetime | None) -> str | None:
+    """Return *moment* as ISO 8601 in UTC; a naive one is in Django's time zone."""
+    if moment is None:
+        return None
+    if timezone.is_naive(moment):
+        moment = timezone.make_aware(moment, timezone.get_default_timezone())
+    return moment.astimezone(UTC).isoformat().replace("+00:00", "Z")
+
+
+def encode(frame: dict[str, Any]) -> str:
+    """Return *frame* as the JSON text that sockets and responses carry."""
+    return json.dumps(frame, ensure_ascii=False, separators=(",", ":"))
+
+
+def to_item(row: UserNotification) -> dict[str, Any]:
+    """
+    Return a notification as pages know it.
+
+    A link that isn't safe, which only a write past Themis can have stored, is left out.
+    """
+    return {
+        "id": str(row.pk),
+        "title": row.title,
+        "message": row.message,
+        "level": row.level,
+        "url": row.url if is_safe_url(row.url) else "",
+        # Relative to the mount, because a sender knows no request.
+        "open_url": f"{row.pk}/open/",
+        "source": {
+            "app": row.source_app,
+            "model": row.source_model,
+            "id": row.source_id,
+        },
+        "created_at": wire_time(row.created_at),
+        "read_at": wire_time(row.read_at),
+        "expires_at": wire_time(row.expires_at),
+        "created_revision": row.created_revision,
+        "revision": row.revision,
+    }
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Frame:
+    """The state of one mailbox at one revision, or the way to it."""
+
+    type: ClassVar[str]
+
+    user_key: str
+    epoch: str
+    revision: int
+    unread: int
+    items: Sequence[UserNotification]
+    now: datetime
+    poll_interval: int
+    desktop: bool
+
+    def to_wire(self) -> dict[str, Any]:
+        """Return the frame as design section 6 spells it."""
+        return {
+            "type": self.type,
+            "v": VERSION,
+            "epoch": self.epoch,
+            "revision": self.revision,
+            "unread": self.unread,
+            "items": [to_item(row) for row in self.items],
+            "now": wire_time(self.now),
+            "poll_interval": self.poll_interval,
+            "desktop": self.desktop,
+        }
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Snapshot(Frame):
+    """All that a page needs to begin: the newest items and the counts."""
+
+    type: ClassVar[str] = "snapshot"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Changes(Frame):
+    """All that happened to a mailbox after `since`, up to `revision`."""
+
+    type: ClassVar[str] = "changes"
+
+    since: int
+    removed: Sequence[int]
+
+    def to_wire(self) -> dict[str, Any]:
+        """Return the frame as design section 6 spells it."""
+        return {
+            # Named: a slotted dataclass is a new class, which plain super() misses.
+            **Frame.to_wire(self),
+            "since": self.since,
+            "removed": [str(pk) for pk in self.removed],
+        }

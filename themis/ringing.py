@@ -1,0 +1,52 @@
+"""After the commit: whose mailbox to stamp, once per transaction."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection
+from typing import Any
+
+from django.db import transaction
+
+Stamper = Callable[[Collection[Any], str], object]
+
+_stampers: list[Stamper] = []
+
+
+def answer_with(stamper: Stamper) -> None:
+    """Name the one function that stamps mailboxes; `ThemisConfig.ready` does it."""
+    _stampers[:] = [stamper]
+
+
+class _Batch:
+    """Mailboxes touched under the same savepoints: they share a fate and one stamp."""
+
+    def __init__(self) -> None:
+        self.users: set[Any] = set()
+        self.using = ""
+
+    def stamp(self) -> None:
+        users, self.users = self.users, set()
+        for stamper in _stampers if users else ():
+            stamper(users, self.using)
+
+
+def ring(users: Collection[Any], using: str) -> None:
+    """
+    Stamp the mailboxes of *users* (primary keys) after the transaction has committed.
+
+    Must be called inside an atomic block on *using*. A rolled-back block rings nobody;
+    an error while stamping is logged and left to the reconciler.
+    """
+    connection = transaction.get_connection(using)
+    batch = _Batch()
+    # A loop over a team is stamped in chunks, not once per member. Each call registers
+    # the shared batch again: captureOnCommitCallbacks sees only what comes after it
+    # began, and the second run of a batch does nothing.
+    if connection.run_on_commit:
+        savepoints, callback, _robust = connection.run_on_commit[-1]
+        owner = getattr(callback, "__self__", None)
+        if isinstance(owner, _Batch) and savepoints == set(connection.savepoint_ids):
+            batch = owner
+    batch.using = using
+    batch.users.update(users)
+    transaction.on_commit(batch.stamp, using=using, robust=True)
