@@ -1,0 +1,29 @@
+"""
+The demo's models in the admin.
+"""
+
+from __future__ import annotations
+
+from django.contrib import admin
+
+from demo.models import Request, Task
+
+
+@admin.register(Task)
+class TaskAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
+    """
+    Tasks: saving one with another assignee fires the signal trigger, too.
+    """
+
+    list_display = ("title", "assignee", "status", "due_date", "created_by")
+    list_filter = ("status",)
+    list_select_related = ("assignee", "created_by")
+    search_fields = ("title",)
+
+
+@admin.register(Request)
+class RequestAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
+    list_display = ("title", "requester", "status", "created_at")
+    list_filter = ("status",)
+    list_select_related = ("requester",)
+    search_fields = ("title",)

@@ -1,0 +1,37 @@
+"""
+The signal trigger: who is given a task hears of it.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.db.models.signals import post_save
+from django.dispatch import receiver
+
+from demo.models import Task
+from themis.notifications import notify_user
+
+
+@receiver(post_save, sender=Task)
+def notify_task_assigned(
+    sender: type[Task],  # noqa: ARG001
+    instance: Task,
+    created: bool,
+    **kwargs: Any,  # noqa: ARG001
+) -> None:
+    """
+    Notify the new assignee of an existing task.
+    """
+    if not created and instance.assignee and instance.tracker.has_changed("assignee"):
+        notify_user(
+            user=instance.assignee,
+            title=f"Task assigned: {instance.title}",
+            message=f"You've been assigned to '{instance.title}'",
+            level="info",
+            url=instance.get_absolute_url(),
+            source_app="tasks",
+            source_model="Task",
+            source_id=str(instance.pk),
+            deduplicate=True,
+        )

@@ -1,0 +1,225 @@
+"""
+Settings of the runnable project, all taken from the environment.
+
+Without any: SQLite, the in-process channel layer, and no start unless DEBUG is on.
+
+DJANGO_SECRET_KEY            required without DEBUG
+DJANGO_DEBUG                 1 or 0, default 0
+DJANGO_ALLOWED_HOSTS         host names separated by commas, required without DEBUG
+DJANGO_CSRF_TRUSTED_ORIGINS  origins (https://example.com) separated by commas
+DJANGO_HTTPS                 1 behind a proxy that ends TLS and sets X-Forwarded-Proto
+DATABASE_URL                 default: SQLite in db.sqlite3
+REDIS_URL                    default: none, the channel layer stays in the process
+THEMIS_…                     the settings of Themis that hold a number or a URL
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import dj_database_url
+from django.core.exceptions import ImproperlyConfigured
+
+from server import environment
+
+BASE_DIR = Path(__file__).resolve().parent.parent
+
+# Core
+
+DEBUG = environment.flag("DJANGO_DEBUG")
+
+SECRET_KEY = environment.text("DJANGO_SECRET_KEY")
+if not SECRET_KEY:
+    if not DEBUG:
+        raise ImproperlyConfigured(
+            "DJANGO_SECRET_KEY is not set: give it a long random text, or set "
+            "DJANGO_DEBUG=1 to develop with a key that is not secret."
+        )
+    SECRET_KEY = "django-insecure-only-for-development"  # noqa: S105 - not secret
+
+# Empty under DEBUG means localhost, 127.0.0.1 and [::1]: Django's own rule.
+ALLOWED_HOSTS = environment.names("DJANGO_ALLOWED_HOSTS")
+if not ALLOWED_HOSTS and not DEBUG:
+    raise ImproperlyConfigured(
+        "DJANGO_ALLOWED_HOSTS is not set: list the host names this server answers "
+        "to, separated by commas, or set DJANGO_DEBUG=1 to develop on localhost."
+    )
+
+INSTALLED_APPS = [
+    "django.contrib.admin",
+    "django.contrib.auth",
+    "django.contrib.contenttypes",
+    "django.contrib.sessions",
+    "django.contrib.messages",
+    "django.contrib.staticfiles",
+    "themis",
+    "realtime",
+    "demo",
+]
+
+MIDDLEWARE = [
+    "django.middleware.security.SecurityMiddleware",
+    "server.security.content_security_policy",
+    "server.static_files.StaticFilesMiddleware",
+    "django.contrib.sessions.middleware.SessionMiddleware",
+    "django.middleware.locale.LocaleMiddleware",
+    "django.middleware.common.CommonMiddleware",
+    "django.middleware.csrf.CsrfViewMiddleware",
+    "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "django.contrib.messages.middleware.MessageMiddleware",
+    "django.middleware.clickjacking.XFrameOptionsMiddleware",
+]
+
+ROOT_URLCONF = "server.urls"
+ASGI_APPLICATION = "asgi.application"
+
+TEMPLATES = [
+    {
+        "BACKEND": "django.template.backends.django.DjangoTemplates",
+        "APP_DIRS": True,
+        "OPTIONS": {
+            "context_processors": [
+                "django.template.context_processors.debug",
+                "django.template.context_processors.request",
+                "django.contrib.auth.context_processors.auth",
+                "django.contrib.messages.context_processors.messages",
+            ],
+        },
+    },
+]
+
+# Data
+
+DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
+
+
+def database() -> dict[str, Any]:
+    """
+    Return the default database: DATABASE_URL, or SQLite beside the code.
+    """
+    config: dict[str, Any] = dict(
+        dj_database_url.config(
+            default=f"sqlite:///{BASE_DIR / 'db.sqlite3'}", conn_health_checks=True
+        )
+    )
+    if config["ENGINE"] == "django.db.backends.sqlite3":
+        # WAL lets readers go on while one writes. IMMEDIATE takes the write lock
+        # where a transaction begins, where waiting for it works; a lock taken later
+        # fails at once when another writer came first. SQLite's default of
+        # synchronous=FULL stays: with NORMAL a power cut may undo commits, and a
+        # mailbox would give the same revision out twice.
+        config["OPTIONS"] = {
+            "transaction_mode": "IMMEDIATE",
+            "timeout": 20,
+            "init_command": "PRAGMA journal_mode=WAL",
+            **config.get("OPTIONS", {}),
+        }
+    return config
+
+
+DATABASES = {"default": database()}
+
+# Real time
+
+
+def channel_layers(redis_url: str) -> dict[str, dict[str, Any]]:
+    """
+    Return the channel layer: in this process, or Redis pub/sub for several.
+    """
+    if not redis_url:
+        return {"default": {"BACKEND": "channels.layers.InMemoryChannelLayer"}}
+    host = {
+        "address": redis_url,
+        # A Redis that hangs holds up a publisher for no longer than this.
+        "socket_timeout": 1,
+        "socket_connect_timeout": 1,
+    }
+    return {
+        "default": {
+            "BACKEND": "channels_redis.pubsub.RedisPubSubChannelLayer",
+            "CONFIG": {"hosts": [host]},
+        }
+    }
+
+
+CHANNEL_LAYERS = channel_layers(environment.text("REDIS_URL"))
+
+# Themis
+
+# Set only where the environment has them, so that the defaults have one home.
+for _name in (
+    "THEMIS_NOTIFICATION_POLL_INTERVAL",
+    "THEMIS_NOTIFICATION_MAX_AGE_DAYS",
+    "THEMIS_REALTIME_CHECK_INTERVAL",
+    "THEMIS_REALTIME_MAX_CONNECTIONS_PER_USER",
+    "THEMIS_REALTIME_SESSION_CHECK_INTERVAL",
+):
+    if environment.text(_name):
+        globals()[_name] = environment.number(_name, 0)
+if environment.text("THEMIS_REALTIME_URL"):
+    THEMIS_REALTIME_URL = environment.text("THEMIS_REALTIME_URL")
+
+# Signing in
+
+LOGIN_URL = "login"
+LOGIN_REDIRECT_URL = "home"
+LOGOUT_REDIRECT_URL = "home"
+
+AUTH_PASSWORD_VALIDATORS = [
+    {"NAME": f"django.contrib.auth.password_validation.{name}"}
+    for name in (
+        "UserAttributeSimilarityValidator",
+        "MinimumLengthValidator",
+        "CommonPasswordValidator",
+        "NumericPasswordValidator",
+    )
+]
+
+# Security
+
+CSRF_TRUSTED_ORIGINS = environment.names("DJANGO_CSRF_TRUSTED_ORIGINS")
+SECURE_REFERRER_POLICY = "same-origin"
+
+if environment.flag("DJANGO_HTTPS"):
+    SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")
+    SECURE_SSL_REDIRECT = True
+    SECURE_HSTS_SECONDS = 30 * 24 * 60 * 60
+    SESSION_COOKIE_SECURE = True
+    CSRF_COOKIE_SECURE = True
+
+# Language and time
+
+USE_I18N = True
+USE_TZ = True
+LANGUAGE_CODE = "en"
+TIME_ZONE = "UTC"
+
+# Static files
+
+STATIC_URL = "static/"
+STATIC_ROOT = BASE_DIR / "staticfiles"
+STORAGES = {
+    "default": {"BACKEND": "django.core.files.storage.FileSystemStorage"},
+    "staticfiles": {
+        "BACKEND": (
+            "django.contrib.staticfiles.storage.StaticFilesStorage"
+            if DEBUG
+            else "server.static_files.HashedStaticFilesStorage"
+        )
+    },
+}
+
+# Logging
+
+LOGGING = {
+    "version": 1,
+    "disable_existing_loggers": False,
+    "formatters": {
+        "line": {"format": "{asctime} {levelname} {name}: {message}", "style": "{"}
+    },
+    "handlers": {"console": {"class": "logging.StreamHandler", "formatter": "line"}},
+    "root": {"handlers": ["console"], "level": "WARNING"},
+    # Django mails errors to nobody here: show them where the rest is shown.
+    "loggers": {"django": {"handlers": [], "level": "WARNING"}},
+}
