@@ -1,6 +1,4 @@
-"""
-The ASGI application: pages over HTTP, the bell's push over WebSocket.
-"""
+"""The ASGI application: pages over HTTP, the bell's push over WebSocket."""
 
 import os
 

@@ -1,7 +1,5 @@
 #!/usr/bin/env python
-"""
-Django's command line for the runnable project.
-"""
+"""Django's command line for the runnable project."""
 
 import os
 import sys

@@ -1,6 +1,4 @@
-"""
-The two people of the demo. Their password is public: they exist only with DEBUG.
-"""
+"""The two people of the demo. Their password is public: they exist only with DEBUG."""
 
 from __future__ import annotations
 
@@ -11,9 +9,7 @@ PASSWORD = "themis-demo"  # noqa: S105 - public on purpose
 
 
 def create_users() -> list[str]:
-    """
-    Create who is missing and return their names; leave who is there alone.
-    """
+    """Create who is missing and return their names; leave who is there alone."""
     present = set(
         User.objects.filter(username__in=USERNAMES).values_list("username", flat=True)
     )

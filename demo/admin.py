@@ -1,6 +1,4 @@
-"""
-The demo's models in the admin.
-"""
+"""The demo's models in the admin."""
 
 from __future__ import annotations
 
@@ -11,9 +9,7 @@ from demo.models import Request, Task
 
 @admin.register(Task)
 class TaskAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
-    """
-    Tasks: saving one with another assignee fires the signal trigger, too.
-    """
+    """Tasks: saving one with another assignee fires the signal trigger, too."""
 
     list_display = ("title", "assignee", "status", "due_date", "created_by")
     list_filter = ("status",)

@@ -1,6 +1,4 @@
-"""
-The forms of the demo.
-"""
+"""The forms of the demo."""
 
 from __future__ import annotations
 
@@ -14,9 +12,7 @@ from demo.models import Request, Task
 
 
 class TaskForm(forms.ModelForm):  # type: ignore[type-arg]
-    """
-    A new task. It is assigned afterwards: that is the trigger.
-    """
+    """A new task. It is assigned afterwards: that is the trigger."""
 
     class Meta:
         model = Task
@@ -25,9 +21,7 @@ class TaskForm(forms.ModelForm):  # type: ignore[type-arg]
 
 
 class AssignForm(forms.ModelForm):  # type: ignore[type-arg]
-    """
-    Who does the task from now on.
-    """
+    """Who does the task from now on."""
 
     class Meta:
         model = Task
@@ -41,9 +35,7 @@ class AssignForm(forms.ModelForm):  # type: ignore[type-arg]
 
 
 class RequestForm(forms.ModelForm):  # type: ignore[type-arg]
-    """
-    A new purchase request.
-    """
+    """A new purchase request."""
 
     class Meta:
         model = Request

@@ -1,6 +1,4 @@
-"""
-What happens in the demo: tasks are assigned, requests are approved.
-"""
+"""What happens in the demo: tasks are assigned, requests are approved."""
 
 from __future__ import annotations
 
@@ -15,9 +13,7 @@ from demo.tracking import TrackedModel
 
 
 class Task(TrackedModel):
-    """
-    Something to be done, by somebody or by nobody yet.
-    """
+    """Something to be done, by somebody or by nobody yet."""
 
     class Status(models.TextChoices):
         OPEN = "open", _("open")
@@ -60,9 +56,7 @@ class Task(TrackedModel):
 
     @property
     def is_overdue(self) -> bool:
-        """
-        Tell whether it should have been done by now.
-        """
+        """Tell whether it should have been done by now."""
         return (
             self.due_date is not None
             and self.status != self.Status.DONE
@@ -70,17 +64,13 @@ class Task(TrackedModel):
         )
 
     def may_be_assigned_by(self, user: User) -> bool:
-        """
-        Who created a task or has it now may hand it on; an orphan, anybody may.
-        """
+        """Who created a task or has it now may hand it on; an orphan, anybody may."""
         owners = {self.created_by_id, self.assignee_id} - {None}
         return not owners or user.pk in owners
 
 
 class Request(models.Model):
-    """
-    A wish to buy something, which a colleague approves.
-    """
+    """A wish to buy something, which a colleague approves."""
 
     class Status(models.TextChoices):
         PENDING = "pending", _("pending")
@@ -110,7 +100,5 @@ class Request(models.Model):
         return reverse("request-detail", args=[self.pk])
 
     def may_be_approved_by(self, user: User) -> bool:
-        """
-        Nobody approves a request of their own.
-        """
+        """Nobody approves a request of their own."""
         return self.requester_id != user.pk

@@ -1,6 +1,4 @@
-"""
-The signal trigger: who is given a task hears of it.
-"""
+"""The signal trigger: who is given a task hears of it."""
 
 from __future__ import annotations
 
@@ -20,9 +18,7 @@ def notify_task_assigned(
     created: bool,
     **kwargs: Any,  # noqa: ARG001
 ) -> None:
-    """
-    Notify the new assignee of an existing task.
-    """
+    """Notify the new assignee of an existing task."""
     if not created and instance.assignee and instance.tracker.has_changed("assignee"):
         notify_user(
             user=instance.assignee,

@@ -13,9 +13,7 @@ from django.db import models
 
 
 class FieldTracker:
-    """
-    The values an instance was loaded or last saved with.
-    """
+    """The values an instance was loaded or last saved with."""
 
     def __init__(self, instance: models.Model) -> None:
         self._instance = instance
@@ -23,9 +21,7 @@ class FieldTracker:
         self._saved: dict[str, Any] = {}
 
     def has_changed(self, name: str) -> bool:
-        """
-        Tell whether a field was set to another value; during `post_save` still true.
-        """
+        """Tell whether a field was set to another value, also during `post_save`."""
         attribute = next(field.attname for field in self._fields if field.name == name)
         if attribute in self._instance.get_deferred_fields():
             return False
@@ -34,9 +30,7 @@ class FieldTracker:
         return bool(self._saved[attribute] != getattr(self._instance, attribute))
 
     def remember(self, names: Iterable[str] | None = None) -> None:
-        """
-        Take the present values, of all fields or of those named, as the saved ones.
-        """
+        """Take the present values as saved: of all fields, or of those named."""
         deferred = self._instance.get_deferred_fields()
         chosen = None if names is None else set(names)
         for field in self._fields:
@@ -47,9 +41,7 @@ class FieldTracker:
 
 
 class TrackedModel(models.Model):
-    """
-    A model whose instances have a `tracker`.
-    """
+    """A model whose instances have a `tracker`."""
 
     class Meta:
         abstract = True
@@ -59,9 +51,7 @@ class TrackedModel(models.Model):
         self.tracker = FieldTracker(self)
 
     def save(self, *args: Any, **kwargs: Any) -> None:
-        """
-        Remember what was saved, once the receivers of `post_save` have run.
-        """
+        """Remember what was saved, once the receivers of `post_save` have run."""
         super().save(*args, **kwargs)
         self.tracker.remember(kwargs.get("update_fields"))
 
@@ -69,9 +59,7 @@ class TrackedModel(models.Model):
     def from_db(
         cls, db: str | None, field_names: Collection[str], values: Collection[Any]
     ) -> Self:
-        """
-        Remember what was loaded.
-        """
+        """Remember what was loaded."""
         instance = super().from_db(db, field_names, values)
         instance.tracker.remember()
         return instance
@@ -82,9 +70,7 @@ class TrackedModel(models.Model):
         fields: Iterable[str] | None = None,
         from_queryset: models.QuerySet[Self] | None = None,
     ) -> None:
-        """
-        Remember what was loaded again.
-        """
+        """Remember what was loaded again."""
         names = None if fields is None else list(fields)
         super().refresh_from_db(using=using, fields=names, from_queryset=from_queryset)
         self.tracker.remember(names)

@@ -1,6 +1,4 @@
-"""
-The pages of the demo.
-"""
+"""The pages of the demo."""
 
 from __future__ import annotations
 

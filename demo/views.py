@@ -1,6 +1,4 @@
-"""
-The pages of the demo, with the view trigger among them.
-"""
+"""The pages of the demo, with the view trigger among them."""
 
 from __future__ import annotations
 
@@ -26,18 +24,14 @@ PAGE_SIZE = 20
 
 
 class SignedInRequest(HttpRequest):
-    """
-    What a view behind `login_required` gets.
-    """
+    """What a view behind `login_required` gets."""
 
     user: User
 
 
 @require_GET
 def home(request: HttpRequest) -> HttpResponse:
-    """
-    Say what there is to try; with DEBUG, sign in with one click.
-    """
+    """Say what there is to try; with DEBUG, sign in with one click."""
     others = [name for name in USERNAMES if name != request.user.get_username()]
     return render(
         request,
@@ -48,9 +42,7 @@ def home(request: HttpRequest) -> HttpResponse:
 
 @require_POST
 def sign_in_as(request: HttpRequest, username: str) -> HttpResponse:
-    """
-    Sign in as a demo user without asking for the password, only with DEBUG.
-    """
+    """Sign in as a demo user without asking for the password, only with DEBUG."""
     if not settings.DEBUG or username not in USERNAMES:
         raise Http404
     create_users()
@@ -70,9 +62,7 @@ def sign_in_as(request: HttpRequest, username: str) -> HttpResponse:
 @login_required
 @require_http_methods(["GET", "POST"])
 def tasks(request: SignedInRequest) -> HttpResponse:
-    """
-    List the tasks, newest first, and create one.
-    """
+    """List the tasks, newest first, and create one."""
     form = TaskForm(request.POST or None)
     if request.method == "POST" and form.is_valid():
         form.instance.created_by = request.user
@@ -91,9 +81,7 @@ def tasks(request: SignedInRequest) -> HttpResponse:
 @login_required
 @require_GET
 def task(request: SignedInRequest, pk: int) -> HttpResponse:
-    """
-    Show one task.
-    """
+    """Show one task."""
     found = get_object_or_404(
         Task.objects.select_related("assignee", "created_by"), pk=pk
     )
@@ -107,9 +95,7 @@ def task(request: SignedInRequest, pk: int) -> HttpResponse:
 @login_required
 @require_POST
 def assign_task(request: SignedInRequest, pk: int) -> HttpResponse:
-    """
-    Give a task to somebody. Saving it fires the signal trigger.
-    """
+    """Give a task to somebody. Saving it fires the signal trigger."""
     found = get_object_or_404(Task, pk=pk)
     if not found.may_be_assigned_by(request.user):
         raise PermissionDenied
@@ -138,9 +124,7 @@ def _assign_form(request: SignedInRequest, task: Task) -> AssignForm | None:
 @login_required
 @require_http_methods(["GET", "POST"])
 def requests(request: SignedInRequest) -> HttpResponse:
-    """
-    List the purchase requests, newest first, and create one.
-    """
+    """List the purchase requests, newest first, and create one."""
     form = RequestForm(request.POST or None)
     if request.method == "POST" and form.is_valid():
         form.instance.requester = request.user
@@ -156,9 +140,7 @@ def requests(request: SignedInRequest) -> HttpResponse:
 @login_required
 @require_GET
 def request_detail(request: SignedInRequest, pk: int) -> HttpResponse:
-    """
-    Show one purchase request.
-    """
+    """Show one purchase request."""
     found = get_object_or_404(Request.objects.select_related("requester"), pk=pk)
     return render(request, "demo/request.html", {"req": found})
 
@@ -166,9 +148,7 @@ def request_detail(request: SignedInRequest, pk: int) -> HttpResponse:
 @require_POST
 @login_required
 def approve_request(request: SignedInRequest, pk: int) -> HttpResponse:
-    """
-    Approve a colleague's request and tell them: the view trigger.
-    """
+    """Approve a colleague's request and tell them: the view trigger."""
     req = get_object_or_404(Request, pk=pk)
     if not req.may_be_approved_by(request.user):
         raise PermissionDenied

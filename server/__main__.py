@@ -31,9 +31,7 @@ INTERRUPTED = 130
 
 
 def address() -> tuple[str, int]:
-    """
-    Return where to listen.
-    """
+    """Return where to listen."""
     port = environment.number("PORT", 8000)
     if not 1 <= port <= HIGHEST_PORT:
         raise ImproperlyConfigured(
@@ -43,9 +41,7 @@ def address() -> tuple[str, int]:
 
 
 def prepare() -> None:
-    """
-    Make the database ready to serve, and the static files without DEBUG.
-    """
+    """Make the database ready to serve, and the static files without DEBUG."""
     call_command("migrate", verbosity=0, interactive=False)
     if settings.DEBUG:
         call_command("demo_users", verbosity=0)
@@ -55,9 +51,7 @@ def prepare() -> None:
 
 
 def welcome(url: str) -> str:
-    """
-    Tell a person where to look, who to be and what to try.
-    """
+    """Tell a person where to look, who to be and what to try."""
     text = f"Themis is at {url}  (Ctrl-C stops it)"
     if settings.DEBUG:
         from demo.accounts import PASSWORD, USERNAMES  # noqa: PLC0415 - needs the apps
@@ -76,9 +70,7 @@ def welcome(url: str) -> str:
 
 
 def serve(host: str, port: int) -> int:
-    """
-    Serve until told to stop; return the exit code.
-    """
+    """Serve until told to stop; return the exit code."""
     application = import_module("asgi").application
     shown = "127.0.0.1" if host == "0.0.0.0" else host  # noqa: S104 - only compared
     url = f"http://[{shown}]:{port}/" if ":" in shown else f"http://{shown}:{port}/"
@@ -103,9 +95,7 @@ def serve(host: str, port: int) -> int:
 
 
 def main() -> int:
-    """
-    Prepare and serve; what a person can mend is said in one line.
-    """
+    """Prepare and serve; what a person can mend is said in one line."""
     environment.assume_development()
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "server.settings")
     try:

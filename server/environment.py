@@ -15,16 +15,12 @@ FALSE = frozenset({"", "0", "false", "no", "off"})
 
 
 def text(name: str, default: str = "") -> str:
-    """
-    Return a variable without surrounding blanks; an empty one counts as unset.
-    """
+    """Return a variable without surrounding blanks; an empty one counts as unset."""
     return os.environ.get(name, "").strip() or default
 
 
 def flag(name: str, *, default: bool = False) -> bool:
-    """
-    Return a variable that is on or off.
-    """
+    """Return a variable that is on or off."""
     if name not in os.environ:
         return default
     value = os.environ[name].strip().lower()
@@ -36,9 +32,7 @@ def flag(name: str, *, default: bool = False) -> bool:
 
 
 def number(name: str, default: int) -> int:
-    """
-    Return a variable that is a whole number, zero or more.
-    """
+    """Return a variable that is a whole number, zero or more."""
     value = text(name)
     if not value:
         return default
@@ -50,9 +44,7 @@ def number(name: str, default: int) -> int:
 
 
 def names(name: str) -> list[str]:
-    """
-    Return a variable that is a list separated by commas.
-    """
+    """Return a variable that is a list separated by commas."""
     return [part.strip() for part in text(name).split(",") if part.strip()]
 
 

@@ -30,9 +30,7 @@ TECHNICAL_ERRORS = frozenset({404, 500})
 def content_security_policy(
     get_response: Callable[[HttpRequest], HttpResponse],
 ) -> Callable[[HttpRequest], HttpResponse]:
-    """
-    Send the policy with every response but Django's technical error pages.
-    """
+    """Send the policy with every response but Django's technical error pages."""
 
     def middleware(request: HttpRequest) -> HttpResponse:
         response = get_response(request)

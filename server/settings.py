@@ -95,9 +95,7 @@ DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
 
 def database() -> dict[str, Any]:
-    """
-    Return the default database: DATABASE_URL, or SQLite beside the code.
-    """
+    """Return the default database: DATABASE_URL, or SQLite beside the code."""
     config: dict[str, Any] = dict(
         dj_database_url.config(
             default=f"sqlite:///{BASE_DIR / 'db.sqlite3'}", conn_health_checks=True
@@ -124,9 +122,7 @@ DATABASES = {"default": database()}
 
 
 def channel_layers(redis_url: str) -> dict[str, dict[str, Any]]:
-    """
-    Return the channel layer: in this process, or Redis pub/sub for several.
-    """
+    """Return the channel layer: in this process, or Redis pub/sub for several."""
     if not redis_url:
         return {"default": {"BACKEND": "channels.layers.InMemoryChannelLayer"}}
     host = {

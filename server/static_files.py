@@ -1,6 +1,4 @@
-"""
-Static files, served by the same process as the pages.
-"""
+"""Static files, served by the same process as the pages."""
 
 from __future__ import annotations
 
@@ -21,9 +19,7 @@ class StaticFilesMiddleware(WhiteNoiseMiddleware):
 
     @staticmethod
     def serve(static_file: Any, request: HttpRequest) -> HttpResponse:
-        """
-        Answer with the file, a part of it, or "not modified".
-        """
+        """Answer with the file, a part of it, or "not modified"."""
         found = static_file.get_response(request.method, request.META)
         content = b""
         if found.file is not None:
@@ -37,8 +33,6 @@ class StaticFilesMiddleware(WhiteNoiseMiddleware):
 
 
 class HashedStaticFilesStorage(CompressedManifestStaticFilesStorage):
-    """
-    Files named by their content, for ever cacheable, imports of modules included.
-    """
+    """Files named by their content, for ever cacheable, imports of modules included."""
 
     support_js_module_import_aggregation = True

@@ -1,6 +1,4 @@
-"""
-Where everything is: the demo at the root, the mailbox under /notifications/.
-"""
+"""Where everything is: the demo at the root, the mailbox under /notifications/."""
 
 from __future__ import annotations
 

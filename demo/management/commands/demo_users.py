@@ -1,6 +1,4 @@
-"""
-`manage.py demo_users`: create ada and grace.
-"""
+"""`manage.py demo_users`: create ada and grace."""
 
 from __future__ import annotations
 
@@ -13,16 +11,12 @@ from demo.accounts import PASSWORD, USERNAMES, create_users
 
 
 class Command(BaseCommand):
-    """
-    Create the demo users, only with DEBUG: everybody knows their password.
-    """
+    """Create the demo users, only with DEBUG: everybody knows their password."""
 
     help = "Create the demo users (only with DEBUG)"
 
     def handle(self, *args: Any, **options: Any) -> None:
-        """
-        Create who is missing.
-        """
+        """Create who is missing."""
         if not settings.DEBUG:
             raise CommandError(
                 "The password of the demo users is public, so they are created only "
