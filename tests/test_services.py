@@ -8,7 +8,7 @@ import redis
 from django.db import connection
 from playwright.sync_api import Browser
 
-from tests.conftest import MakeDatabase
+from tests.conftest import Serve, SignIn
 from tests.processes import PostgresServer, RedisServer
 from tests.waiting import await_until, wait_until
 
@@ -98,3 +98,19 @@ def test_the_browser_runs_modules(browser: Browser) -> None:
 
 
 @pytest.mark.once
+def test_a_served_project_answers_and_ends_cleanly(serve: Serve) -> None:
+    server = serve()
+    assert "ada" in server.manage("shell", "-v0", "-c", _PRINT_USERS)
+    assert server.stop() == 0
+
+
+@pytest.mark.once
+def test_a_person_signs_in_with_a_browser(serve: Serve, sign_in: SignIn) -> None:
+    page = sign_in(serve(), "grace")
+    assert "/accounts/login/" not in page.url
+
+
+_PRINT_USERS = """
+from django.contrib.auth import get_user_model
+print(*get_user_model().objects.values_list("username", flat=True))
+"""
