@@ -104,6 +104,8 @@ class Changes(Frame):
 
     since: int
     removed: Sequence[int]
+    # False where so much changed that the frame is only good for its numbers.
+    whole: bool = True
 
     def to_wire(self) -> dict[str, Any]:
         """Return the frame as design section 6 spells it."""

@@ -221,8 +221,7 @@ class UserNotification(models.Model):
             ),
             # The unread list, and the count from the index alone.
             models.Index(
-                fields=["user", "created_revision", "id"],
-                include=["expires_at"],
+                fields=["user", "created_revision", "id", "expires_at"],
                 condition=Q(read_at=None, dismissed_at=None),
                 name="themis_unread",
             ),
@@ -249,9 +248,7 @@ class UserNotification(models.Model):
         constraints: ClassVar = [
             models.UniqueConstraint(
                 fields=["user", "dedup_key"],
-                condition=Q(
-                    dedup_key__isnull=False, read_at=None, dismissed_at=None
-                ),
+                condition=Q(dedup_key__isnull=False, read_at=None, dismissed_at=None),
                 name="themis_open_dedup_key",
             ),
         ]
@@ -268,6 +265,14 @@ class UserNotification(models.Model):
     def is_dismissed(self) -> bool:
         """Whether the person has put it away."""
         return self.dismissed_at is not None
+
+    def is_expired_at(self, now: datetime) -> bool:
+        """Tell whether its time is over."""
+        return self.expires_at is not None and self.expires_at <= now
+
+    def is_listed_at(self, now: datetime) -> bool:
+        """Decide for one row what `is_listed` decides in SQL."""
+        return self.dismissed_at is None and not self.is_expired_at(now)
 
     def save(
         self,
@@ -320,8 +325,7 @@ class UserNotification(models.Model):
         loaded = {
             field.name
             for field in self._meta.concrete_fields
-            if field.attname not in self.get_deferred_fields()
-            and not field.primary_key
+            if field.attname not in self.get_deferred_fields() and not field.primary_key
         }
         fields = (loaded if wanted is None else set(wanted)) - self.STAMPED
         fields.add("pending")

@@ -1,0 +1,87 @@
+"""How long a statement may wait for a lock, and what tells that it waited too long."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from django.db import OperationalError, transaction
+from django.db.backends.base.base import BaseDatabaseWrapper
+
+# PostgreSQL: lock_not_available, serialization_failure, deadlock_detected.
+_CONTENDED = frozenset({"55P03", "40001", "40P01"})
+
+
+def is_contention(error: BaseException) -> bool:
+    """Tell whether *error* means that another transaction was in the way."""
+    if not isinstance(error, OperationalError):
+        return False
+    cause = error.__cause__
+    if getattr(cause, "sqlstate", None) in _CONTENDED:
+        return True
+    return getattr(cause, "sqlite_errorname", "").startswith("SQLITE_BUSY")
+
+
+def _isolated(connection: BaseDatabaseWrapper) -> bool:
+    """Tell whether OPTIONS ask for more than PostgreSQL's READ COMMITTED."""
+    return "isolation_level" in connection.settings_dict["OPTIONS"]
+
+
+@contextmanager
+def own_transaction(using: str, *, wait_ms: int) -> Iterator[BaseDatabaseWrapper]:
+    """
+    Open a short transaction in which no statement waits longer than *wait_ms*.
+
+    Inside an open atomic block, as in a host's `TestCase`, it is a savepoint.
+
+    Raises:
+        OperationalError: a lock was not to be had in time (see `is_contention`).
+    """
+    connection = transaction.get_connection(using)
+    if connection.vendor == "sqlite" and not connection.in_atomic_block:
+        # SQLite waits where the transaction begins, so the limit must come before.
+        usual = int(1000 * connection.settings_dict["OPTIONS"].get("timeout", 5))
+        with connection.cursor() as cursor:
+            cursor.execute(f"PRAGMA busy_timeout = {wait_ms:d}")
+        try:
+            with transaction.atomic(using=using):
+                yield connection
+        finally:
+            with connection.cursor() as cursor:
+                cursor.execute(f"PRAGMA busy_timeout = {usual:d}")
+        return
+    with transaction.atomic(using=using):
+        if connection.vendor == "postgresql":
+            with connection.cursor() as cursor:
+                if not connection.savepoint_ids and _isolated(connection):
+                    # Under REPEATABLE READ, a host's default, the lock would be got
+                    # but what it guards not be seen.
+                    cursor.execute("SET TRANSACTION ISOLATION LEVEL READ COMMITTED")
+                cursor.execute(f"SET LOCAL lock_timeout = {wait_ms:d}")
+        yield connection
+
+
+@contextmanager
+def limited_wait(using: str, *, wait_ms: int) -> Iterator[None]:
+    """
+    Open a savepoint in the caller's transaction with a limit of its own on waiting.
+
+    The caller's `lock_timeout` is back afterwards. SQLite has one writer at a time,
+    so nobody waits for a row there.
+    """
+    connection = transaction.get_connection(using)
+    with transaction.atomic(using=using):
+        if connection.vendor != "postgresql":
+            yield
+            return
+        with connection.cursor() as cursor:
+            cursor.execute(
+                "SELECT current_setting('lock_timeout'),"
+                " set_config('lock_timeout', %s, true)",
+                [str(wait_ms)],
+            )
+            usual = cursor.fetchone()[0]
+        yield
+        # Not after an error: the rollback of the savepoint takes the setting back.
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT set_config('lock_timeout', %s, true)", [usual])

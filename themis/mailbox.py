@@ -1,0 +1,244 @@
+"""One user's mailbox: its state, the changes since a revision, and reading it.
+
+Reads go to the database that is written, the mailbox first, then the rows, then the
+floor again: so what is sent belongs to the revision it names, whoever writes meanwhile.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from datetime import datetime
+from typing import Any, Literal
+
+from django.core.exceptions import ObjectDoesNotExist
+from django.db.models import Exists, OuterRef, Q, QuerySet, Subquery, Value
+from django.db.models.functions import Coalesce
+from django.utils import timezone
+
+from themis import stamping
+from themis.conf import settings
+from themis.events import Changes, Snapshot
+from themis.models import (
+    Mailbox,
+    Tombstone,
+    UserNotification,
+    UserProfile,
+    is_listed,
+    is_open,
+)
+from themis.stamping import (
+    COUNT_LIMIT,
+    database,
+    hold,
+    newest,
+    on_wire,
+    plain,
+    refill,
+    renew_epoch,
+    stamp,
+    stamped_fields,
+)
+
+Verb = Literal["read", "unread", "dismiss", "restore"]
+
+
+def look(user: Any) -> Any:
+    """
+    Return the mailbox of *user* (a primary key), stamped as of now.
+
+    What is pending or has fallen due is stamped first. One statement where nothing is.
+    The row carries `desktop`, the user's wish for desktop notifications.
+    """
+    using = database()
+    box = _find(user, using)
+    if box is None:
+        Mailbox.objects.using(using).bulk_create(
+            [Mailbox(pk=user)], ignore_conflicts=True
+        )
+    if box is None or box.waits or _is_due(box):
+        stamp([user], using)
+        box = _find(user, using)
+    return box
+
+
+def _find(user: Any, using: str) -> Any:
+    mine = OuterRef("pk")
+    wanted = UserProfile.objects.filter(user=mine)
+    waits = Exists(plain(using).filter(user=mine, pending=True))
+    waits |= Exists(Tombstone.objects.filter(user=mine, revision=None))
+    waits |= Exists(wanted.filter(pending=True))
+    boxes = Mailbox.objects.using(using).filter(pk=user)
+    return boxes.annotate(
+        waits=waits,
+        desktop=Coalesce(
+            Subquery(wanted.values("browser_notifications_enabled")[:1]),
+            Value(value=False),
+        ),
+    ).first()
+
+
+def _is_due(box: Mailbox) -> bool:
+    return box.next_expiry_at is not None and box.next_expiry_at <= timezone.now()
+
+
+def read_state(
+    user: Any, *, since: int | None = None, epoch: str | None = None, box: Any = None
+) -> Snapshot | Changes:
+    """
+    Return what a page of *user* needs that stands at revision *since* of *epoch*.
+
+    Args:
+        user: The primary key of the user.
+        since: The revision that the page holds, if any.
+        epoch: The epoch that *since* counts in.
+        box: What `look` has just returned, if the caller has looked already.
+
+    Returns:
+        `Changes` from *since* where these are known to be whole and at most 100 rows;
+        else a `Snapshot`.
+    """
+    using = database()
+    box = box or look(user)
+    if since is None or epoch is None or epoch != box.epoch:
+        return _snapshot(box, using)
+    if since > box.revision:
+        renew_epoch(user, epoch=epoch, seen=since, using=using)
+        return _snapshot(look(user), using)
+    return _changes(box, since, using) or _snapshot(look(user), using)
+
+
+def _snapshot(box: Any, using: str) -> Snapshot:
+    now = timezone.now()
+    return Snapshot(
+        user_key=str(box.pk),
+        epoch=box.epoch,
+        revision=box.revision,
+        unread=box.unread,
+        items=list(_newest_of(box, now, using)[: stamping.WINDOW]),
+        now=now,
+        poll_interval=settings.poll_interval,
+        desktop=box.desktop,
+    )
+
+
+def _newest_of(box: Any, now: datetime, using: str) -> QuerySet[UserNotification]:
+    return newest(box.pk, now, using).filter(created_revision__lte=box.revision)
+
+
+def _changes(box: Any, since: int, using: str) -> Changes | None:
+    """Return all changes in (since, revision], or None where they aren't known whole."""
+    now = timezone.now()
+    rows: list[UserNotification] = []
+    buried: list[int] = []
+    # What was created after this revision comes with the next one, as new. What was
+    # changed after it comes now and again: else an item created and then changed
+    # would first be told by a frame in which it is no longer new.
+    known = on_wire(using).filter(user=box.pk, created_revision__lte=box.revision)
+    if since < box.revision:
+        rows = list(known.filter(revision__gt=since)[: stamping.CHANGES_LIMIT + 1])
+        deleted = Tombstone.objects.using(using).filter(user=box.pk, revision__gt=since)
+        buried = list(
+            deleted.values_list("notification_id", flat=True)[
+                : stamping.CHANGES_LIMIT + 1
+            ]
+        )
+    if len(rows) + len(buried) > stamping.CHANGES_LIMIT:
+        return None
+    items = [row for row in rows if row.is_listed_at(now)]
+    removed = sorted({*buried, *(row.pk for row in rows if not row.is_listed_at(now))})
+    items = refill(items, len(removed), _newest_of(box, now, using))
+    still = Mailbox.objects.using(using).filter(
+        pk=box.pk, epoch=box.epoch, floor_revision__lte=since
+    )
+    if not still.exists():
+        return None
+    return Changes(
+        user_key=str(box.pk),
+        epoch=box.epoch,
+        since=since,
+        revision=box.revision,
+        unread=box.unread,
+        items=items,
+        removed=removed,
+        now=now,
+        poll_interval=settings.poll_interval,
+        desktop=box.desktop,
+    )
+
+
+def count_unread(user: Any) -> int:
+    """Return how many notifications of *user* are unread; 10,000 = that or more."""
+    unread = plain(database()).filter(is_open(timezone.now()), user=user)
+    return len(unread.values_list("pk")[:COUNT_LIMIT])
+
+
+class EpochChangedError(Exception):
+    """The caller's revisions count in another epoch; it must load the state again."""
+
+
+def change(  # noqa: PLR0913 -- three ways to say which, all of them the wire's
+    user: Any,
+    verb: Verb,
+    *,
+    ids: Collection[int] | None = None,
+    up_to: int | None = None,
+    epoch: str | None = None,
+    level: str | None = None,
+    source_app: str | None = None,
+    at: datetime | None = None,
+) -> tuple[Snapshot | Changes, datetime | None]:
+    """
+    Read, unread, dismiss or restore notifications of *user*, and stamp at once.
+
+    Args:
+        user: The primary key of the user.
+        verb: What to do.
+        ids: Which, by primary key; those of others are ignored.
+        up_to: Which, by all that the mailbox listed at this `created_revision`.
+        epoch: The epoch that *up_to* counts in, if the caller knows it.
+        level: Narrows *up_to* to one level.
+        source_app: Narrows *up_to* to one source.
+        at: Which, by the time that an earlier operation wrote: undoes it.
+
+    Returns:
+        What changed, and the time that was written: the handle to undo it; None where
+        there was nothing to do, or for an undo.
+
+    Raises:
+        ObjectDoesNotExist: none of *ids* is a notification of *user*.
+        EpochChangedError: the mailbox is in another epoch.
+        OperationalError: another transaction held the rows for a second.
+    """
+    using = database()
+    box = look(user)
+    if epoch is not None and epoch != box.epoch:
+        raise EpochChangedError
+    mine = on_wire(using).filter(user=user)
+    field = "read_at" if verb in {"read", "unread"} else "dismissed_at"
+    doing = verb in {"read", "dismiss"}
+    if ids is not None:
+        mine = mine.filter(pk__in=ids)
+        if not mine.exists():
+            raise ObjectDoesNotExist
+    elif at is not None:
+        mine = mine.filter(**{field: at})
+    else:
+        mine = mine.filter(is_listed(timezone.now()), created_revision__lte=up_to)
+        mine = mine.filter(Q(level=level) if level else Q())
+        mine = mine.filter(Q(source_app=source_app) if source_app else Q())
+    with hold([user], using) as stamps:
+        (held,) = stamps.values()
+        revision = held.mailbox.revision
+        fields = stamped_fields(Value(revision), held.now)
+        fields[field] = held.now if doing else None
+        if doing:
+            fields["dedup_key"] = None
+        if mine.filter(**{f"{field}__isnull": doing}).update(**fields):
+            changed = on_wire(using).filter(user=user, revision=revision)
+            held.rows.extend(changed[: stamping.CHANGES_LIMIT + 1])
+    if held.changes is None:
+        return read_state(user, since=box.revision, epoch=box.epoch), None
+    at = held.now if doing else None
+    if held.changes.whole:
+        return held.changes, at
+    return read_state(user), at

@@ -1,0 +1,452 @@
+"""Stamping: one number per mailbox, in the order of commits.
+
+Inside a host's transaction rows are only marked `pending`. Stamping is a short
+transaction of Themis' own that begins by updating the mailbox row, which is the lock,
+gives all pending rows the new revision, counts, and commits. Whoever stamps broadcasts.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import datetime
+from functools import partial
+from typing import Any
+
+from django.contrib.auth import get_user_model
+from django.db import router, transaction
+from django.db.models import (
+    BooleanField,
+    Case,
+    Exists,
+    Expression,
+    F,
+    IntegerField,
+    Min,
+    OuterRef,
+    Q,
+    QuerySet,
+    Subquery,
+    Value,
+    When,
+)
+from django.db.models.functions import Coalesce
+from django.utils import timezone
+
+from themis.broadcasters import get_broadcaster
+from themis.conf import settings
+from themis.events import Changes
+from themis.locking import is_contention, own_transaction
+from themis.models import (
+    Mailbox,
+    Tombstone,
+    UserNotification,
+    UserProfile,
+    is_listed,
+    is_open,
+    make_epoch,
+)
+
+logger = logging.getLogger("themis")
+
+# How many items a page holds without asking for more.
+WINDOW = 20
+# Counts are exact below this, and this number from there on.
+COUNT_LIMIT = 10_000
+# More changed rows than this are told as a snapshot.
+CHANGES_LIMIT = 100
+# How many mailboxes one stamping transaction locks, and rows of a kind it stamps.
+USERS_PER_STAMP = 250
+ROWS_PER_STAMP = 1_000
+# How long stamping waits for a lock before it leaves the work to the reconciler.
+STAMP_WAIT_MS = 1_000
+
+
+class CountUpTo(Subquery):
+    """The number of rows of a subquery; its LIMIT bounds what counting costs."""
+
+    template = "(SELECT COUNT(*) FROM (%(subquery)s) AS counted)"
+    output_field = IntegerField()
+
+
+def database() -> str:
+    """Return the alias of the one database that holds Themis' tables."""
+    return router.db_for_write(UserNotification)
+
+
+def plain(using: str) -> QuerySet[UserNotification]:
+    """Return all notifications, with writes that nothing follows."""
+    return QuerySet(UserNotification, using=using)
+
+
+def on_wire(using: str) -> QuerySet[UserNotification]:
+    """Return what the wire may show: notifications that have been stamped."""
+    return plain(using).filter(created_revision__isnull=False)
+
+
+def newest(user: Any, now: datetime, using: str) -> QuerySet[UserNotification]:
+    """Return what pages list of *user*, the newest first."""
+    rows = on_wire(using).filter(is_listed(now), user=user)
+    return rows.order_by("-created_revision", "-id")
+
+
+@dataclass(slots=True)
+class Stamp:
+    """One mailbox under its lock, and what this revision changes in it."""
+
+    # Annotated with what waits besides rows: `has_buried`, `has_wishes`.
+    mailbox: Any
+    now: datetime
+    rows: list[UserNotification] = field(default_factory=list)
+    deleted: list[int] = field(default_factory=list)
+    # The profile changed, or something else that no row shows.
+    touched: bool = False
+    # What open pages are told; known once the block of `hold` has been left.
+    changes: Changes | None = None
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether nothing happened, so that the revision must not rise."""
+        return not (self.rows or self.deleted or self.touched)
+
+
+@contextmanager
+def hold(users: Collection[Any], using: str) -> Iterator[dict[Any, Stamp]]:
+    """
+    Lock and bump the mailboxes of *users*; on leaving, count, commit and broadcast.
+
+    Yields a `Stamp` per user, with the new revision. Mailboxes whose stamp stays empty
+    keep their old revision.
+
+    Raises:
+        OperationalError: a lock was not to be had within a second.
+    """
+    with own_transaction(using, wait_ms=STAMP_WAIT_MS):
+        now = timezone.now()
+        boxes = _bump(users, using)
+        stamps = {box.user_id: Stamp(box, now) for box in boxes}
+        yield stamps
+        idle = [user for user, stamp in stamps.items() if stamp.is_empty]
+        if len(idle) == len(stamps):
+            transaction.set_rollback(True, using=using)  # noqa: FBT003 -- Django's
+            return
+        if idle:
+            resting = Mailbox.objects.using(using).filter(pk__in=idle)
+            resting.update(revision=F("revision") - 1)
+        busy = {user: stamp for user, stamp in stamps.items() if not stamp.is_empty}
+        changes = _settle(busy, now, using)
+        announce = partial(get_broadcaster().broadcast, changes)
+        transaction.on_commit(announce, using=using, robust=True)
+
+
+def _bump(users: Collection[Any], using: str) -> list[Any]:
+    """Begin the transaction with the UPDATE that locks: in user order, always."""
+    boxes = Mailbox.objects.using(using)
+    if len(users) == 1:
+        mine = boxes.filter(pk__in=users)
+    else:
+        ordered = boxes.filter(pk__in=users).order_by("pk")
+        mine = boxes.filter(pk__in=ordered.select_for_update(no_key=True).values("pk"))
+    if mine.update(revision=F("revision") + 1) < len(users):
+        held = set(boxes.filter(pk__in=users).values_list("pk", flat=True))
+        absent = get_user_model()._default_manager.using(using)  # noqa: SLF001 -- documented
+        keys = absent.filter(pk__in=set(users) - held).order_by("pk")
+        boxes.bulk_create(
+            (Mailbox(pk=pk) for pk in keys.values_list("pk", flat=True)),
+            ignore_conflicts=True,
+        )
+        boxes.filter(pk__in=set(users) - held).update(revision=F("revision") + 1)
+    buried = Tombstone.objects.filter(user=OuterRef("pk"), revision=None)
+    profiles = UserProfile.objects.filter(user=OuterRef("pk"), pending=True)
+    return list(
+        boxes.filter(pk__in=users).annotate(
+            has_buried=Exists(buried), has_wishes=Exists(profiles)
+        )
+    )
+
+
+def _settle(stamps: dict[Any, Stamp], now: datetime, using: str) -> list[Changes]:
+    """Count under the lock, and shape what open pages are told."""
+    boxes = Mailbox.objects.using(using).filter(pk__in=stamps)
+    owned = on_wire(using).filter(user=OuterRef("pk"))
+    counted = owned.filter(is_open(now)).order_by().values("pk")[:COUNT_LIMIT]
+    expiring = owned.filter(
+        dismissed_at=None, expires_at__isnull=False, expiry_stamped=False
+    )
+    boxes.update(
+        unread=CountUpTo(counted),
+        next_expiry_at=Subquery(
+            expiring.order_by()
+            .values("user")
+            .annotate(first=Min("expires_at"))
+            .values("first")
+        ),
+    )
+    wanted = UserProfile.objects.filter(user=OuterRef("pk"))
+    summaries = boxes.annotate(
+        desktop=Coalesce(
+            Subquery(wanted.values("browser_notifications_enabled")[:1]),
+            Value(value=False),
+        )
+    )
+    changes = []
+    for box in summaries:
+        stamp = stamps[box.pk]
+        stamp.changes = _to_changes(stamp, box, using)
+        changes.append(stamp.changes)
+    return changes
+
+
+def _to_changes(stamp: Stamp, box: Any, using: str) -> Changes:
+    items = [row for row in stamp.rows if row.is_listed_at(stamp.now)]
+    gone = [row.pk for row in stamp.rows if not row.is_listed_at(stamp.now)]
+    removed = sorted({*gone, *stamp.deleted})
+    return Changes(
+        user_key=str(box.pk),
+        epoch=box.epoch,
+        since=box.revision - 1,
+        revision=box.revision,
+        unread=box.unread,
+        items=refill(items, len(removed), newest(box.pk, stamp.now, using)),
+        removed=removed,
+        whole=len(stamp.rows) + len(stamp.deleted) <= CHANGES_LIMIT,
+        now=stamp.now,
+        poll_interval=settings.poll_interval,
+        desktop=box.desktop,
+    )
+
+
+def refill(
+    items: Sequence[UserNotification],
+    removed: int,
+    newest_first: QuerySet[UserNotification],
+) -> list[UserNotification]:
+    """
+    Return *items* with what has moved up into the window in place of the *removed*.
+
+    A page that holds the newest 20 and loses k of them gets the last k of the current
+    newest 20, so its window stays right.
+    """
+    known = {row.pk: row for row in items}
+    if removed:
+        window = list(newest_first[:WINDOW])
+        known |= {row.pk: row for row in window[-min(removed, WINDOW) :]}
+    return sorted(
+        known.values(), key=lambda row: (row.created_revision, row.pk), reverse=True
+    )
+
+
+def stamp(users: Collection[Any], using: str | None = None) -> None:
+    """
+    Give all that is pending or due in the mailboxes of *users* a revision.
+
+    Safe to call at any time, by anyone, any number of times: what others are stamping
+    or still writing is left to them. Contention is logged, not raised.
+    """
+    using = using or database()
+    ordered = sorted(set(users))
+    for start in range(0, len(ordered), USERS_PER_STAMP):
+        chunk = ordered[start : start + USERS_PER_STAMP]
+        try:
+            while _stamp_chunk(chunk, using):
+                pass
+        except Exception as error:
+            if not is_contention(error):
+                raise
+            logger.warning("Stamping is left to the reconciler: %s", error)
+
+
+def _stamp_chunk(users: list[Any], using: str) -> bool:
+    """Stamp at most `ROWS_PER_STAMP` rows of a kind; tell whether more may wait."""
+    with hold(users, using) as stamps:
+        fetched = max(
+            _stamp_rows(stamps, using),
+            _stamp_expired(stamps, using),
+            _stamp_deleted(stamps, using),
+            _stamp_profiles(stamps, using),
+        )
+    return fetched >= ROWS_PER_STAMP
+
+
+def _of(stamps: dict[Any, Stamp]) -> Q:
+    return Q(user__in=list(stamps))
+
+
+def _revision_of(stamps: dict[Any, Stamp]) -> Expression:
+    """Return the new revision of a row's mailbox, for one UPDATE over many users."""
+    if len(stamps) == 1:
+        (only,) = stamps.values()
+        return Value(only.mailbox.revision)
+    return Subquery(Mailbox.objects.filter(pk=OuterRef("user")).values("revision"))
+
+
+def _stamp_rows(stamps: dict[Any, Stamp], using: str) -> int:
+    """Stamp what was created or written since the last stamp."""
+    waiting = plain(using).filter(_of(stamps), pending=True).order_by("pk")
+    locked = waiting.select_for_update(skip_locked=_can_skip(using), no_key=True)
+    rows = list(locked[:ROWS_PER_STAMP])
+    if not rows:
+        return 0
+    now = next(iter(stamps.values())).now
+    unseen, fresh = [], []
+    for row in rows:
+        first = row.created_revision is None
+        (unseen if first and row.is_expired_at(now) else fresh).append(row)
+    twins = _drop_duplicates(fresh, using)
+    if unseen:
+        # Expired before any page could show it: it never takes part.
+        late = plain(using).filter(pk__in=[row.pk for row in unseen])
+        late.update(pending=False, expiry_stamped=True)
+    kept = [row for row in fresh if row.pk not in twins]
+    restamp([row.pk for row in kept], stamps, now, using)
+    for row in kept:
+        stamp = stamps[row.user_id]
+        _mark(row, stamp)
+        stamp.rows.append(row)
+    return len(rows)
+
+
+def restamp(
+    keys: Collection[int], stamps: dict[Any, Stamp], now: datetime, using: str
+) -> None:
+    """Write the new revision of their mailboxes into the rows of *keys*."""
+    if keys:
+        stamped = stamped_fields(_revision_of(stamps), now)
+        plain(using).filter(pk__in=keys).update(**stamped)
+
+
+def stamped_fields(revision: Expression, now: datetime) -> dict[str, Any]:
+    """Return what an UPDATE writes into a row that gets *revision*."""
+    return {
+        "created_revision": Coalesce(F("created_revision"), revision),
+        "revision": revision,
+        "pending": False,
+        "expiry_stamped": Case(
+            When(expires_at__lte=now, then=True),
+            default=False,
+            output_field=BooleanField(),
+        ),
+    }
+
+
+def _mark(row: UserNotification, stamp: Stamp) -> None:
+    """Bring *row* to what `restamp` wrote."""
+    row.revision = stamp.mailbox.revision
+    row.created_revision = row.created_revision or row.revision
+    row.pending = False
+    row.expiry_stamped = row.is_expired_at(stamp.now)
+
+
+def _drop_duplicates(rows: Sequence[UserNotification], using: str) -> set[int]:
+    """
+    Delete, unseen, new rows that asked not to be a second one and would be.
+
+    Such a row is without a claim on its dedup key: the claim would have waited too
+    long. Whichever was stamped first stays.
+    """
+    asking = [row for row in rows if row.deduplicate and row.created_revision is None]
+    if not asking:
+        return set()
+    now = timezone.now()
+    twins: set[int] = set()
+    first: set[tuple[Any, ...]] = set()
+    for row in asking:
+        identity = (row.user_id, *identity_of(row).items())
+        rival = on_wire(using).filter(is_open(now), user=row.user_id)
+        if identity in first or rival.filter(**identity_of(row)).exists():
+            twins.add(row.pk)
+        elif row.read_at is None and row.dismissed_at is None:
+            first.add(identity)
+    if twins:
+        plain(using).filter(pk__in=twins).delete()
+    return twins
+
+
+SOURCE = ("source_app", "source_model", "source_id")
+TEXT = ("level", "title", "message", "url")
+
+
+def identity_of(row: UserNotification) -> dict[str, str]:
+    """Return what makes another notification of the user a duplicate of *row*."""
+    source = {name: getattr(row, name) for name in SOURCE}
+    if any(source.values()):
+        return source
+    return source | {name: getattr(row, name) for name in TEXT}
+
+
+def _stamp_expired(stamps: dict[Any, Stamp], using: str) -> int:
+    """Stamp what has expired since the last stamp: a removal without any write."""
+    now = next(iter(stamps.values())).now
+    due = [
+        user
+        for user, stamp in stamps.items()
+        if stamp.mailbox.next_expiry_at and stamp.mailbox.next_expiry_at <= now
+    ]
+    if not due:
+        return 0
+    expired = on_wire(using).filter(
+        user__in=due, dismissed_at=None, expires_at__lte=now, expiry_stamped=False
+    )
+    locked = expired.order_by("pk").select_for_update(
+        skip_locked=_can_skip(using), no_key=True
+    )
+    rows = list(locked[:ROWS_PER_STAMP])
+    restamp([row.pk for row in rows], stamps, now, using)
+    for row in rows:
+        stamp = stamps[row.user_id]
+        _mark(row, stamp)
+        stamp.rows.append(row)
+    return len(rows)
+
+
+def _stamp_deleted(stamps: dict[Any, Stamp], using: str) -> int:
+    if not any(stamp.mailbox.has_buried for stamp in stamps.values()):
+        return 0
+    tombstones = Tombstone.objects.using(using)
+    waiting = tombstones.filter(_of(stamps), revision=None).order_by("pk")
+    rows = list(waiting[:ROWS_PER_STAMP])
+    if rows:
+        keys = [row.pk for row in rows]
+        tombstones.filter(pk__in=keys).update(revision=_revision_of(stamps))
+    for row in rows:
+        stamps[row.user_id].deleted.append(row.notification_id)
+    return len(rows)
+
+
+def _stamp_profiles(stamps: dict[Any, Stamp], using: str) -> int:
+    if not any(stamp.mailbox.has_wishes for stamp in stamps.values()):
+        return 0
+    profiles = QuerySet(UserProfile, using=using).filter(_of(stamps), pending=True)
+    locked = profiles.order_by("pk").select_for_update(
+        skip_locked=_can_skip(using), no_key=True
+    )
+    rows = list(locked[:ROWS_PER_STAMP])
+    if rows:
+        changed = QuerySet(UserProfile, using=using)
+        changed.filter(pk__in=[row.pk for row in rows]).update(pending=False)
+    for row in rows:
+        stamps[row.user_id].touched = True
+    return len(rows)
+
+
+def _can_skip(using: str) -> bool:
+    """Tell whether rows can be locked one by one; SQLite has one writer anyway."""
+    return transaction.get_connection(using).features.has_select_for_update_skip_locked
+
+
+def renew_epoch(user: Any, *, epoch: str, seen: int, using: str) -> None:
+    """
+    Give the mailbox a new epoch: a client has proved that its revisions were reused.
+
+    Nothing happens if it has another epoch or reached revision *seen* meanwhile.
+    """
+    boxes = Mailbox.objects.using(using).filter(pk=user, epoch=epoch)
+    if boxes.filter(revision__lt=seen).update(epoch=make_epoch()):
+        logger.error(
+            "The mailbox of user %s went back to before revision %s: was an older "
+            "database restored? It has a new epoch.",
+            user,
+            seen,
+        )
