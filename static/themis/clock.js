@@ -1,0 +1,54 @@
+/**
+ * Time and chance, as one object that tests can replace.
+ *
+ * @typedef {object} Clock
+ * @property {() => number} now Milliseconds since 1970.
+ * @property {(callback: () => void, ms: number) => unknown} setTimeout
+ * @property {(handle: any) => void} clearTimeout
+ * @property {() => number} random At least 0, below 1.
+ */
+
+/** @type {Clock} */
+export const systemClock = {
+  now: () => Date.now(),
+  setTimeout: (callback, ms) => globalThis.setTimeout(callback, ms),
+  clearTimeout: (handle) => globalThis.clearTimeout(handle),
+  random: () => Math.random(),
+};
+
+/** One timer that is set, moved or cleared; setting it again replaces it. */
+export class Alarm {
+  #clock;
+  #callback;
+  /** @type {unknown} */
+  #handle;
+  #set = false;
+
+  /**
+   * @param {Clock} clock
+   * @param {() => void} callback
+   */
+  constructor(clock, callback) {
+    this.#clock = clock;
+    this.#callback = callback;
+  }
+
+  get isSet() {
+    return this.#set;
+  }
+
+  /** @param {number} ms */
+  set(ms) {
+    this.clear();
+    this.#set = true;
+    this.#handle = this.#clock.setTimeout(() => {
+      this.#set = false;
+      this.#callback();
+    }, ms);
+  }
+
+  clear() {
+    if (this.#set) this.#clock.clearTimeout(this.#handle);
+    this.#set = false;
+  }
+}

@@ -1,0 +1,324 @@
+import { backoff, CAP, CAP_NEVER_OPENED, RESTART, spread } from "./backoff.js";
+import { Alarm, systemClock } from "./clock.js";
+import { Poller } from "./polling.js";
+import { closeMeaning } from "./protocol.js";
+import { Resync } from "./resync.js";
+import { LiveSocket } from "./socket.js";
+
+/** @import { Clock } from "./clock.js" */
+/** @import { Position, StateFrame } from "./protocol.js" */
+
+/**
+ * How the page hears of changes: by a socket that is being "connecting" to or "open";
+ * by "polling" while it is down; not at the moment ("backoff"); or not any more
+ * ("stopped": signed out, suspended, or neither way is there).
+ *
+ * @typedef {"connecting" | "open" | "backoff" | "polling" | "stopped"} TransportState
+ */
+
+/** Shorter trouble starts no polling and is not shown to the person. */
+const PATIENCE = 10_000;
+
+/** A socket that lived this long clears the record of failures before it. */
+const STABLE = 30_000;
+
+/** Attempts in vain after which something in between is held to forbid sockets. */
+const BLOCKED_AFTER = 3;
+
+/** A wake-up call opens no second attempt so soon after the last. */
+const ATTEMPT_SPACING = 1_000;
+
+/** `state`, `isStale` or `isSignedOut` of a connection has changed. */
+export class TransportEvent extends Event {
+  constructor() {
+    super("transport");
+  }
+}
+
+/** The server sent state, by whichever way. */
+export class FrameEvent extends Event {
+  /** @param {StateFrame} frame */
+  constructor(frame) {
+    super("frame");
+    this.frame = frame;
+  }
+}
+
+/**
+ * Keeps one page in touch with its mailbox, over a socket or else by polling, until
+ * it is closed. Fires "frame" and "transport". Knows no DOM.
+ */
+export class Connection extends EventTarget {
+  #clock;
+  #position;
+  #socketUrl;
+  #WebSocket;
+  #poller;
+  #resync;
+  #retry;
+  #patience;
+  /** @type {LiveSocket | null} */
+  #socket = null;
+  #isRunning = false;
+  #isSignedOut = false;
+  #isLate = false;
+  #pollFailed = false;
+  #everOpened = false;
+  #failures = 0;
+  #attemptAt = -Infinity;
+  #openedAt = 0;
+  /** @type {number | null} */
+  #heardAt = null;
+  #told = "";
+
+  /**
+   * @param {object} options
+   * @param {string} options.stateUrl
+   * @param {string} options.socketUrl Empty: there is no socket, poll.
+   * @param {number} options.pollInterval Seconds; 0 = never poll.
+   * @param {() => Position} options.position What the page holds now.
+   * @param {typeof globalThis.WebSocket | undefined} [options.WebSocket]
+   * @param {typeof globalThis.fetch} [options.fetch]
+   * @param {Clock} [options.clock]
+   */
+  constructor({
+    stateUrl,
+    socketUrl,
+    pollInterval,
+    position,
+    WebSocket = globalThis.WebSocket,
+    fetch = (input, init) => globalThis.fetch(input, init),
+    clock = systemClock,
+  }) {
+    super();
+    this.#clock = clock;
+    this.#position = position;
+    this.#WebSocket = WebSocket;
+    this.#socketUrl = WebSocket === undefined ? "" : socketUrl;
+    this.#retry = new Alarm(clock, () => this.#connect());
+    this.#patience = new Alarm(clock, () => this.#losePatience());
+    this.#resync = new Resync(clock, () => this.#ask());
+    this.#poller = new Poller({
+      url: stateUrl,
+      fetch,
+      clock,
+      holder: {
+        position,
+        onAnswer: (frame) => this.#answered(frame),
+        onFailure: () => this.#failed(),
+        onSignedOut: () => this.signOut(),
+      },
+    });
+    this.#poller.interval = pollInterval;
+  }
+
+  /** @returns {TransportState} */
+  get state() {
+    if (!this.#isRunning) return "stopped";
+    if (this.#socket?.isOpen) return "open";
+    if (this.#poller.isStarted) return "polling";
+    if (this.#socket !== null) return "connecting";
+    return this.#retry.isSet ? "backoff" : "stopped";
+  }
+
+  /** Whether the page has been out of touch long enough that the person should know. */
+  get isStale() {
+    const { state } = this;
+    if (this.#isSignedOut || state === "open") return false;
+    return this.#isLate && (state !== "polling" || this.#pollFailed);
+  }
+
+  get isSignedOut() {
+    return this.#isSignedOut;
+  }
+
+  /** When the server last told or confirmed the state; null = not yet. */
+  get heardAt() {
+    return this.#heardAt;
+  }
+
+  /** Get in touch, and stay so. */
+  start() {
+    if (this.#isRunning || this.#isSignedOut) return;
+    this.#isRunning = true;
+    if (this.#socketUrl === "") {
+      this.#losePatience();
+    } else {
+      this.#patience.set(PATIENCE);
+      this.#connect();
+    }
+  }
+
+  /** Let go of socket and timers; `start()` takes them up again. */
+  stop() {
+    this.#isRunning = false;
+    this.#isLate = false;
+    this.#pollFailed = false;
+    this.#patience.clear();
+    this.#letGo();
+    this.#poller.stop();
+    this.#tell();
+  }
+
+  /** The session has ended: nothing more is asked until the page is loaded anew. */
+  signOut() {
+    this.#isSignedOut = true;
+    this.stop();
+  }
+
+  /** The computer woke, the network or the page came back: is all as it seems? */
+  wake() {
+    if (!this.#isRunning) return;
+    if (this.#socket?.isOpen) this.#socket.probe();
+    else if (this.#retry.isSet) this.#hurry();
+    if (this.#poller.isStarted) this.#poller.fetchSoon();
+  }
+
+  /** The person asks for the present state, whatever the transport does. */
+  refresh() {
+    if (this.#isSignedOut) return;
+    if (this.#retry.isSet) this.#hurry();
+    if (this.#socket?.isOpen) this.#socket.probe();
+    else this.#poller.fetchSoon();
+  }
+
+  /**
+   * The server has more than the page can get from the frames it was sent.
+   *
+   * @param {Position} position
+   */
+  sync(position) {
+    if (!this.#isSignedOut) this.#resync.want(position);
+  }
+
+  #ask() {
+    if (this.#socket?.isOpen) this.#socket.sync();
+    else this.#poller.fetchSoon();
+  }
+
+  #hurry() {
+    if (this.#clock.now() - this.#attemptAt >= ATTEMPT_SPACING) this.#connect();
+  }
+
+  #connect() {
+    if (!this.#isRunning || this.#socket !== null || this.#WebSocket === undefined) return;
+    this.#retry.clear();
+    this.#attemptAt = this.#clock.now();
+    try {
+      this.#socket = new LiveSocket({
+        url: this.#socketUrl,
+        WebSocket: this.#WebSocket,
+        clock: this.#clock,
+        holder: {
+          position: this.#position,
+          onState: (frame, isFirst) => this.#received(frame, isFirst),
+          onBehind: (position) => this.#resync.want(position),
+          onEnd: (code, retryMs) => this.#ended(code, retryMs),
+        },
+      });
+    } catch {
+      // An address that can't be: the constructor throws, at once and every time.
+      this.#giveUpSocket();
+    }
+    this.#tell();
+  }
+
+  /**
+   * @param {StateFrame} frame
+   * @param {boolean} isFirst
+   */
+  #received(frame, isFirst) {
+    this.#heardAt = this.#clock.now();
+    if (isFirst) {
+      this.#everOpened = true;
+      this.#openedAt = this.#clock.now();
+      this.#patience.clear();
+      this.#resync.reset();
+    }
+    this.#deliver(frame);
+    if (!isFirst) return;
+    // Not before the frame is taken in, so that there is no gap between the two.
+    this.#isLate = false;
+    this.#pollFailed = false;
+    this.#poller.stop();
+    this.#tell();
+  }
+
+  /** @param {StateFrame | null} frame */
+  #answered(frame) {
+    this.#pollFailed = false;
+    this.#heardAt = this.#clock.now();
+    if (frame !== null) this.#deliver(frame);
+    else this.#resync.settle(this.#position());
+    this.#tell();
+  }
+
+  #failed() {
+    this.#pollFailed = true;
+    this.#tell();
+  }
+
+  /** @param {StateFrame} frame */
+  #deliver(frame) {
+    this.#poller.interval = frame.poll_interval;
+    this.dispatchEvent(new FrameEvent(frame));
+    const { epoch, revision } = this.#position();
+    if (epoch === frame.epoch && revision >= frame.revision) this.#resync.settle({ epoch, revision });
+    if (this.#isLate && !this.#socket?.isOpen && this.#isRunning) this.#poller.start();
+  }
+
+  /**
+   * @param {number} code
+   * @param {number | null} retryMs
+   */
+  #ended(code, retryMs) {
+    const meaning = closeMeaning(code);
+    const random = () => this.#clock.random();
+    const wasOpen = this.#openedAt > 0;
+    if (wasOpen && this.#clock.now() - this.#openedAt >= STABLE) this.#failures = 0;
+    this.#letGo();
+    if (meaning === "stop") return this.signOut();
+    if (meaning === "poll") {
+      this.#giveUpSocket();
+    } else {
+      if (wasOpen) this.#patience.set(PATIENCE);
+      if (meaning === "restart" || retryMs !== null) {
+        this.#retry.set(spread(retryMs ?? RESTART, random));
+      } else {
+        const isBlocked = !this.#everOpened && this.#failures >= BLOCKED_AFTER - 1;
+        this.#retry.set(backoff(this.#failures, isBlocked ? CAP_NEVER_OPENED : CAP, random));
+        this.#failures += 1;
+      }
+    }
+    this.#tell();
+  }
+
+  /** No socket for this page any more: polling carries it from now on. */
+  #giveUpSocket() {
+    this.#letGo();
+    this.#socketUrl = "";
+    this.#losePatience();
+  }
+
+  #losePatience() {
+    this.#patience.clear();
+    this.#isLate = true;
+    this.#poller.start();
+    this.#tell();
+  }
+
+  #letGo() {
+    this.#retry.clear();
+    this.#resync.reset();
+    this.#socket?.close();
+    this.#socket = null;
+    this.#openedAt = 0;
+  }
+
+  #tell() {
+    const told = [this.state, this.isStale, this.isSignedOut].join();
+    if (told === this.#told) return;
+    this.#told = told;
+    this.dispatchEvent(new TransportEvent());
+  }
+}

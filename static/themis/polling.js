@@ -1,0 +1,186 @@
+import { Alarm } from "./clock.js";
+import { decode, isStateFrame, withPosition } from "./protocol.js";
+
+/** @import { Clock } from "./clock.js" */
+/** @import { Position, StateFrame } from "./protocol.js" */
+
+const REQUEST_TIMEOUT = 15_000;
+const LONGEST_FIRST_WAIT = 10_000;
+const SPACING = 1_000;
+const SLOWEST = 10;
+
+/**
+ * @typedef {object} PollHolder
+ * @property {() => Position} position
+ * @property {(frame: StateFrame | null) => void} onAnswer The server answered; null
+ *   means that the page is up to date.
+ * @property {() => void} onFailure
+ * @property {() => void} onSignedOut
+ */
+
+/**
+ * Reads the state over HTTP: at an interval while it is started, and once whenever
+ * `fetchSoon()` asks. At most one request is under way. It never gives up, unless the
+ * person is signed out.
+ */
+export class Poller {
+  #url;
+  #fetch;
+  #clock;
+  #holder;
+  #timer;
+  #interval = 0;
+  #isStarted = false;
+  #failures = 0;
+  /** Not before this time, because the server said so, or for the sake of spacing. */
+  #notBefore = 0;
+  /** @type {AbortController | null} */
+  #request = null;
+  #askedAgain = false;
+  #etag = { url: "", value: "" };
+
+  /**
+   * @param {object} options
+   * @param {string} options.url
+   * @param {typeof globalThis.fetch} options.fetch
+   * @param {Clock} options.clock
+   * @param {PollHolder} options.holder
+   */
+  constructor({ url, fetch, clock, holder }) {
+    this.#url = url;
+    this.#fetch = fetch;
+    this.#clock = clock;
+    this.#holder = holder;
+    this.#timer = new Alarm(clock, () => void this.#poll());
+  }
+
+  get isStarted() {
+    return this.#isStarted;
+  }
+
+  /** Seconds between two polls; 0 = never. */
+  get interval() {
+    return this.#interval / 1000;
+  }
+
+  set interval(seconds) {
+    const interval = seconds * 1000;
+    if (interval === this.#interval) return;
+    this.#interval = interval;
+    if (interval === 0) this.stop();
+    else if (this.#isStarted && this.#request === null) this.#wait(interval);
+  }
+
+  /** Begin, at a random moment: a crowd that lost its sockets must not come as one. */
+  start() {
+    if (this.#isStarted || this.#interval === 0) return;
+    this.#isStarted = true;
+    this.#failures = 0;
+    this.#wait(this.#clock.random() * Math.min(this.#interval, LONGEST_FIRST_WAIT));
+  }
+
+  stop() {
+    this.#isStarted = false;
+    this.#askedAgain = false;
+    this.#timer.clear();
+    this.#request?.abort();
+    this.#request = null;
+  }
+
+  /** Read once, started or not, as soon as spacing and the server's wishes allow. */
+  fetchSoon() {
+    if (this.#request !== null) this.#askedAgain = true;
+    else this.#wait(0);
+  }
+
+  /** @param {number} ms */
+  #wait(ms) {
+    this.#timer.set(Math.max(ms, this.#notBefore - this.#clock.now()));
+  }
+
+  async #poll() {
+    const request = new AbortController();
+    const timeout = new Alarm(this.#clock, () => request.abort());
+    this.#request = request;
+    this.#askedAgain = false;
+    this.#notBefore = this.#clock.now() + SPACING;
+    timeout.set(REQUEST_TIMEOUT);
+    let delay;
+    try {
+      delay = await this.#read(request);
+    } catch {
+      delay = request === this.#request ? this.#fail() : null;
+    } finally {
+      timeout.clear();
+    }
+    // Stopped, and perhaps started again, while the request was under way.
+    if (request !== this.#request) return;
+    this.#request = null;
+    if (delay === null) return;
+    if (this.#askedAgain) this.#wait(0);
+    else if (this.#isStarted) this.#wait(delay);
+  }
+
+  /**
+   * @param {AbortController} request
+   * @returns {Promise<number | null>} When to ask again; null = not at all.
+   */
+  async #read(request) {
+    const url = withPosition(this.#url, this.#holder.position());
+    /** @type {Record<string, string>} */
+    const headers = { Accept: "application/json" };
+    // By hand: with the browser's own cache a script would see 200 for a 304.
+    if (this.#etag.url === url) headers["If-None-Match"] = this.#etag.value;
+    const response = await this.#fetch(url, {
+      headers,
+      cache: "no-store",
+      credentials: "same-origin",
+      signal: request.signal,
+    });
+    if (request !== this.#request) return null;
+    if (response.status === 401 || response.status === 403) {
+      this.stop();
+      this.#holder.onSignedOut();
+      return null;
+    }
+    if (response.status === 429 || response.status === 503) {
+      const wait = this.#retryAfter(response);
+      this.#notBefore = this.#clock.now() + wait;
+      return Math.max(wait, this.#fail());
+    }
+    if (response.status === 304) {
+      this.#succeed(request, null);
+      return this.#interval;
+    }
+    const frame = response.ok ? decode(await response.text()) : null;
+    if (!isStateFrame(frame)) return this.#fail();
+    this.#etag = { url, value: response.headers.get("ETag") ?? "" };
+    if (this.#etag.value === "") this.#etag.url = "";
+    this.#succeed(request, frame);
+    return this.#interval;
+  }
+
+  /**
+   * @param {AbortController} request
+   * @param {StateFrame | null} frame
+   */
+  #succeed(request, frame) {
+    if (request !== this.#request) return;
+    this.#failures = 0;
+    this.#holder.onAnswer(frame);
+  }
+
+  #fail() {
+    const delay = Math.min(this.#interval * 2 ** this.#failures, this.#interval * SLOWEST);
+    this.#failures += 1;
+    this.#holder.onFailure();
+    return delay;
+  }
+
+  /** @param {Response} response */
+  #retryAfter(response) {
+    const value = response.headers.get("Retry-After") ?? "";
+    const ms = /^\d+$/.test(value) ? Number(value) * 1000 : Date.parse(value) - this.#clock.now();
+    return ms > 0 ? ms : 0;
+  }
+}
