@@ -71,7 +71,8 @@ def _drives_browser(item: pytest.Item) -> bool:
 @pytest.fixture
 def processes(request: pytest.FixtureRequest) -> list[PrivateProcess]:
     """The private processes of this test; a failure shows the ends of their logs."""
-    return request.node.stash.setdefault(_processes_key, [])
+    item: pytest.Item = request.node
+    return item.stash.setdefault(_processes_key, [])
 
 
 # Redis

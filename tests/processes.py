@@ -118,7 +118,7 @@ class PrivateProcess:
                 extra_groups=None if owner is None else [],
             )
         wait_until(self._is_ready_or_gone, within=self.start_timeout)
-        if not self.running:
+        if self._process.poll() is not None:
             raise RuntimeError(f"{self.name} did not start:\n{self.log[-4000:]}")
         return self
 
@@ -326,6 +326,7 @@ class DaphneServer(PrivateProcess):
             "DATABASE_URL": database_url,
             "REDIS_URL": redis_url,
             "DJANGO_SETTINGS_MODULE": "server.settings",
+            "PORT": str(self.port),
             "PYTHONUNBUFFERED": "1",
             **(env or {}),
         }
@@ -361,10 +362,7 @@ class DaphneServer(PrivateProcess):
         ]
 
     def command(self) -> list[str]:
-        return [
-            *[sys.executable, "-m", "daphne", "--bind", "127.0.0.1"],
-            *["--port", str(self.port), "asgi:application"],
-        ]
+        return [sys.executable, "-m", "server"]
 
     def environment(self) -> dict[str, str]:
         return super().environment() | self._variables

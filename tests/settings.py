@@ -1,4 +1,4 @@
-"""The least that Themis needs of a host, for tests and the type checker.
+"""The least that Themis and the demo need of a host, for tests and the type checker.
 
 The plugin tests.databases sets DATABASE_URL.
 """
@@ -33,6 +33,7 @@ INSTALLED_APPS = [
     "django.contrib.staticfiles",
     "themis",
     "realtime",
+    "demo",
 ]
 
 MIDDLEWARE = [
@@ -61,6 +62,7 @@ TEMPLATES = [
 ROOT_URLCONF = "tests.urls"
 STATIC_URL = "/static/"
 LOGIN_URL = "/accounts/login/"
+LOGIN_REDIRECT_URL = "/"
 
 CHANNEL_LAYERS = {"default": {"BACKEND": "channels.layers.InMemoryChannelLayer"}}
 
