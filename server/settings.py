@@ -96,11 +96,15 @@ DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
 def database() -> dict[str, Any]:
     """Return the default database: DATABASE_URL, or SQLite beside the code."""
-    config: dict[str, Any] = dict(
-        dj_database_url.config(
-            default=f"sqlite:///{BASE_DIR / 'db.sqlite3'}", conn_health_checks=True
-        )
-    )
+    url = environment.text("DATABASE_URL", f"sqlite:///{BASE_DIR / 'db.sqlite3'}")
+    try:
+        parsed = dj_database_url.parse(url, conn_health_checks=True)
+    except ValueError as error:
+        raise ImproperlyConfigured(
+            "DATABASE_URL is not a database's address: set it to "
+            "postgres://user:password@host:5432/name or sqlite:////path/to/file."
+        ) from error
+    config: dict[str, Any] = {**parsed}
     if config["ENGINE"] == "django.db.backends.sqlite3":
         # WAL lets readers go on while one writes. IMMEDIATE takes the write lock
         # where a transaction begins, where waiting for it works; a lock taken later
@@ -125,6 +129,10 @@ def channel_layers(redis_url: str) -> dict[str, dict[str, Any]]:
     """Return the channel layer: in this process, or Redis pub/sub for several."""
     if not redis_url:
         return {"default": {"BACKEND": "channels.layers.InMemoryChannelLayer"}}
+    if not redis_url.startswith(("redis://", "rediss://", "unix://")):
+        raise ImproperlyConfigured(
+            "REDIS_URL is not the address of a Redis: set it to redis://host:6379/0."
+        )
     host = {
         "address": redis_url,
         # A Redis that hangs holds up a publisher for no longer than this.
