@@ -1,0 +1,268 @@
+"""The HTTP API: state, and the writes that change it; JSON in, frames out."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from datetime import datetime
+from functools import wraps
+from http import HTTPStatus
+from typing import Any, Concatenate, ParamSpec
+
+from django.core.exceptions import ObjectDoesNotExist, RequestDataTooBig
+from django.db import OperationalError, transaction
+from django.http import HttpRequest, HttpResponse
+from django.utils.cache import add_never_cache_headers
+from django.utils.http import parse_etags, quote_etag
+from django.utils.translation import gettext as _
+
+from themis import mailbox
+from themis.conf import settings
+from themis.events import VERSION, encode, wire_time
+from themis.locking import is_contention
+from themis.models import Level
+
+P = ParamSpec("P")
+
+MAX_IDS = 1_000
+# What a BigIntegerField holds; anything above is nobody's.
+MAX_INTEGER = 2**63 - 1
+MAX_EPOCH_LENGTH = 64
+
+
+class ProblemError(Exception):
+    """An error that is answered as ``application/problem+json`` (RFC 9457)."""
+
+    def __init__(
+        self, status: HTTPStatus, detail: str, **errors: str
+    ) -> None:
+        super().__init__(detail)
+        self.status = status
+        self.detail = detail
+        self.errors = errors
+
+    def to_response(self) -> HttpResponse:
+        """Return the answer; `errors` names the fields that are wrong."""
+        problem: dict[str, Any] = {
+            "type": "about:blank",
+            "title": self.status.phrase,
+            "status": self.status.value,
+            "detail": self.detail,
+        }
+        if self.errors:
+            problem["errors"] = self.errors
+        return HttpResponse(
+            encode(problem),
+            status=self.status.value,
+            content_type="application/problem+json",
+        )
+
+
+def bad_request(**errors: str) -> ProblemError:
+    """Return the refusal of a request whose named fields are wrong."""
+    return ProblemError(
+        HTTPStatus.BAD_REQUEST, _("The request is not valid."), **errors
+    )
+
+
+def endpoint(
+    method: str,
+) -> Callable[
+    [Callable[Concatenate[HttpRequest, P], HttpResponse]],
+    Callable[Concatenate[HttpRequest, P], HttpResponse],
+]:
+    """
+    Make a view of the API: one method, a signed-in user, problems for errors.
+
+    It stamps in a transaction of its own, so ``ATOMIC_REQUESTS`` does not apply.
+    """
+
+    def decorate(
+        view: Callable[Concatenate[HttpRequest, P], HttpResponse],
+    ) -> Callable[Concatenate[HttpRequest, P], HttpResponse]:
+        @wraps(view)
+        def guarded(
+            request: HttpRequest, *args: P.args, **kwargs: P.kwargs
+        ) -> HttpResponse:
+            try:
+                response = _answer(request, *args, **kwargs)
+            except ProblemError as problem:
+                response = problem.to_response()
+            if response.status_code == HTTPStatus.METHOD_NOT_ALLOWED:
+                response["Allow"] = method
+            if response.status_code == HTTPStatus.SERVICE_UNAVAILABLE:
+                response["Retry-After"] = "1"
+            add_never_cache_headers(response)
+            return response
+
+        def _answer(
+            request: HttpRequest, *args: P.args, **kwargs: P.kwargs
+        ) -> HttpResponse:
+            if request.method != method:
+                raise ProblemError(
+                    HTTPStatus.METHOD_NOT_ALLOWED,
+                    _("Use {method}.").format(method=method),
+                )
+            if not request.user.is_authenticated:
+                raise ProblemError(HTTPStatus.UNAUTHORIZED, _("Sign in first."))
+            try:
+                return view(request, *args, **kwargs)
+            except OperationalError as error:
+                if not is_contention(error):
+                    raise
+                raise ProblemError(
+                    HTTPStatus.SERVICE_UNAVAILABLE,
+                    _("Somebody else is writing these notifications; try again."),
+                ) from error
+
+        return transaction.non_atomic_requests(guarded)
+
+    return decorate
+
+
+@endpoint("GET")
+def state(request: HttpRequest) -> HttpResponse:
+    """
+    Answer with what a page needs that stands at ``?since=&epoch=``.
+
+    The weak ETag covers all that the answer depends on; a 304 costs one statement
+    besides the session and the user.
+    """
+    since = _read_since(request)
+    epoch = request.GET.get("epoch") or None
+    if epoch is not None and len(epoch) > MAX_EPOCH_LENGTH:
+        raise bad_request(epoch=_("This is no epoch."))
+    box = mailbox.look(request.user.pk)
+    position = f"{VERSION}-{box.epoch}-{box.revision}-{settings.poll_interval}"
+    etag = "W/" + quote_etag(f"{position}-{since}-{epoch}")
+    if etag in parse_etags(request.headers.get("If-None-Match", "")):
+        response = HttpResponse(status=HTTPStatus.NOT_MODIFIED.value)
+    else:
+        frame = mailbox.read_state(request.user.pk, since=since, epoch=epoch, box=box)
+        response = _json(frame.to_wire())
+    response["ETag"] = etag
+    return response
+
+
+def _read_since(request: HttpRequest) -> int | None:
+    text = request.GET.get("since") or None
+    if text is None:
+        return None
+    if not (text.isascii() and text.isdigit() and int(text[:20]) <= MAX_INTEGER):
+        raise bad_request(since=_("This is no revision."))
+    return int(text)
+
+
+@endpoint("POST")
+def change(request: HttpRequest, verb: mailbox.Verb) -> HttpResponse:
+    """Read, unread, dismiss or restore; the answer is what changed, and when."""
+    which = _parse_selection(_parse_body(request), verb)
+    try:
+        frame, at = mailbox.change(request.user.pk, verb, **which)
+    except ObjectDoesNotExist as error:
+        raise ProblemError(
+            HTTPStatus.NOT_FOUND, _("You have no such notification.")
+        ) from error
+    except mailbox.EpochChangedError as error:
+        raise ProblemError(
+            HTTPStatus.CONFLICT, _("The mailbox has changed; load its state again.")
+        ) from error
+    return _json(frame.to_wire() | {"at": wire_time(at)})
+
+
+def _json(frame: dict[str, Any]) -> HttpResponse:
+    return HttpResponse(encode(frame), content_type="application/json")
+
+
+def _parse_body(request: HttpRequest) -> dict[str, Any]:
+    try:
+        body = json.loads(request.body)
+    except RequestDataTooBig as error:
+        raise ProblemError(
+            HTTPStatus.REQUEST_ENTITY_TOO_LARGE, _("The body is too large.")
+        ) from error
+    except (ValueError, RecursionError) as error:
+        raise ProblemError(
+            HTTPStatus.BAD_REQUEST, _("The body must be JSON.")
+        ) from error
+    if not isinstance(body, dict):
+        raise ProblemError(
+            HTTPStatus.BAD_REQUEST, _("The body must be a JSON object.")
+        )
+    return body
+
+
+def _parse_selection(body: dict[str, Any], verb: mailbox.Verb) -> dict[str, Any]:
+    """Return the arguments of `mailbox.change` that *body* spells."""
+    doing = verb in {"read", "dismiss"}
+    ways = ["ids", "up_to"] if doing else ["ids", "at"]
+    narrowing = {"epoch", "level", "source_app"} if "up_to" in body else set()
+    unknown = sorted(set(body) - set(ways) - narrowing)
+    if unknown:
+        raise bad_request(**dict.fromkeys(unknown, _("This is not expected here.")))
+    if len(set(body) & set(ways)) != 1:
+        choice = " / ".join(ways)
+        wrong = _("Give exactly one of {choice}.").format(choice=choice)
+        raise bad_request(**dict.fromkeys(ways, wrong))
+    parsed: dict[str, Any] = {}
+    for name, value in body.items():
+        try:
+            parsed[name] = _PARSERS[name](value)
+        except (ValueError, TypeError) as error:
+            raise bad_request(**{name: str(error)}) from error
+    return parsed
+
+
+def _parse_ids(value: object) -> list[int]:
+    if not isinstance(value, list) or not 1 <= len(value) <= MAX_IDS:
+        msg = _("This must be a list of 1 to {most} ids.").format(most=MAX_IDS)
+        raise ValueError(msg)
+    return [_parse_id(item) for item in value]
+
+
+def _parse_id(value: object) -> int:
+    text = str(value) if isinstance(value, str | int) else ""
+    if isinstance(value, bool) or not (
+        text.isascii() and text.isdigit() and int(text[:20]) <= MAX_INTEGER
+    ):
+        raise ValueError(_("An id is a string of digits."))
+    return int(text)
+
+
+def _parse_revision(value: object) -> int:
+    whole = isinstance(value, int) and not isinstance(value, bool)
+    if not whole or not 0 <= value <= MAX_INTEGER:  # type: ignore[operator] # whole
+        raise ValueError(_("This is no revision."))
+    return value  # type: ignore[return-value] # whole
+
+
+def _parse_level(value: object) -> str:
+    if value not in Level.values:
+        allowed = ", ".join(Level.values)
+        raise ValueError(_("This must be one of {allowed}.").format(allowed=allowed))
+    return str(value)
+
+
+def _parse_text(value: object) -> str:
+    if not isinstance(value, str) or len(value) > MAX_EPOCH_LENGTH * 2:
+        raise ValueError(_("This must be a short string."))
+    return value
+
+
+def _parse_time(value: object) -> datetime:
+    if not isinstance(value, str):
+        raise TypeError(_("This must be a time as an earlier answer gave it."))
+    moment = datetime.fromisoformat(value)
+    if moment.tzinfo is None:
+        raise ValueError(_("The time needs its zone, as in …Z."))
+    return moment
+
+
+_PARSERS: dict[str, Callable[[object], Any]] = {
+    "ids": _parse_ids,
+    "up_to": _parse_revision,
+    "epoch": _parse_text,
+    "level": _parse_level,
+    "source_app": _parse_text,
+    "at": _parse_time,
+}

@@ -1,0 +1,57 @@
+"""The bell, for any template."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django import template
+from django.core.exceptions import ImproperlyConfigured
+from django.middleware.csrf import get_token
+from django.template.loader import render_to_string
+from django.urls import reverse
+
+from themis.broadcasters import get_broadcaster
+from themis.conf import settings
+from themis.mailbox import count_unread
+
+register = template.Library()
+
+BADGE_LIMIT = 99
+
+
+@register.simple_tag(takes_context=True)
+def themis_bell(context: template.Context) -> str:
+    """
+    Put the bell of the signed-in person here; nothing for anybody else.
+
+    Without JavaScript it is a link with the right count; the script makes it the bell.
+
+    Raises:
+        ImproperlyConfigured: the template is rendered without a request.
+    """
+    request: Any = context.get("request")
+    if request is None:
+        msg = (
+            "{% themis_bell %} needs the request: add "
+            "'django.template.context_processors.request' to the context processors "
+            "and render the template with a request."
+        )
+        raise ImproperlyConfigured(msg)
+    user = getattr(request, "user", None)
+    if user is None or not user.is_authenticated:
+        return ""
+    unread = count_unread(user.pk)
+    list_url = reverse("themis:list")
+    label = str(unread) if unread <= BADGE_LIMIT else f"{BADGE_LIMIT}+"
+    config = {
+        "list_url": list_url,
+        "mount_url": list_url,
+        "state_url": reverse("themis:state"),
+        "read_url": reverse("themis:read"),
+        "socket_url": get_broadcaster().socket_url(request) or "",
+        "poll_interval": settings.poll_interval,
+        "csrf_token": get_token(request),
+        "unread": unread,
+        "unread_label": label if unread else "",
+    }
+    return render_to_string("themis/bell.html", {"themis": config})
