@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from django import forms
 from django.contrib.auth.models import User
 from django.utils.translation import gettext_lazy as _
@@ -27,11 +25,11 @@ class AssignForm(forms.ModelForm):  # type: ignore[type-arg]
         model = Task
         fields = ("assignee",)
 
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
-        field = self.fields["assignee"]
-        field.empty_label = _("nobody")
-        field.queryset = User.objects.filter(is_active=True).order_by("username")
+    assignee = forms.ModelChoiceField(
+        User.objects.filter(is_active=True).order_by("username"),
+        required=False,
+        empty_label=_("nobody"),
+    )
 
 
 class RequestForm(forms.ModelForm):  # type: ignore[type-arg]

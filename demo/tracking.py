@@ -6,7 +6,7 @@ The signal trigger needs it to tell "assigned" from "saved".
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Iterable
 from typing import Any, Self
 
 from django.db import models
@@ -56,11 +56,9 @@ class TrackedModel(models.Model):
         self.tracker.remember(kwargs.get("update_fields"))
 
     @classmethod
-    def from_db(
-        cls, db: str | None, field_names: Collection[str], values: Collection[Any]
-    ) -> Self:
+    def from_db(cls, *args: Any, **kwargs: Any) -> Self:
         """Remember what was loaded."""
-        instance = super().from_db(db, field_names, values)
+        instance = super().from_db(*args, **kwargs)
         instance.tracker.remember()
         return instance
 

@@ -4,7 +4,7 @@ import pytest
 from django.contrib.auth.models import User
 from django.core.management import CommandError, call_command
 from django.test import Client
-from pytest_django.fixtures import SettingsWrapper
+from pytest_django import Settings
 
 from demo.models import Request, Task
 from themis.models import UserNotification
@@ -145,14 +145,14 @@ class TestApprovingARequest:
 
 
 class TestDemoUsers:
-    def test_they_are_made_once_with_debug(self, settings: SettingsWrapper) -> None:
+    def test_they_are_made_once_with_debug(self, settings: Settings) -> None:
         settings.DEBUG = True
         for _ in range(2):
             call_command("demo_users", verbosity=0)
         assert set(User.objects.values_list("username", flat=True)) == {"ada", "grace"}
         assert Client().login(username="ada", password="themis-demo")
 
-    def test_without_debug_there_are_none(self, settings: SettingsWrapper) -> None:
+    def test_without_debug_there_are_none(self, settings: Settings) -> None:
         settings.DEBUG = False
         with pytest.raises(CommandError, match="only with DEBUG"):
             call_command("demo_users")
@@ -160,31 +160,31 @@ class TestDemoUsers:
 
 
 class TestOneClickSignIn:
-    def test_with_debug(self, settings: SettingsWrapper) -> None:
+    def test_with_debug(self, settings: Settings) -> None:
         settings.DEBUG = True
         client = Client()
         response = client.post("/sign-in/grace/", {"next": "/tasks/"})
         assert (response.status_code, response["Location"]) == (302, "/tasks/")
         assert "grace" in client.get("/tasks/").content.decode()
 
-    def test_it_leads_to_this_site_only(self, settings: SettingsWrapper) -> None:
+    def test_it_leads_to_this_site_only(self, settings: Settings) -> None:
         settings.DEBUG = True
         response = Client().post("/sign-in/ada/", {"next": "https://evil.example/"})
         assert response["Location"] == "/"
 
     @pytest.mark.usefixtures("ada")
-    def test_not_without_debug(self, settings: SettingsWrapper) -> None:
+    def test_not_without_debug(self, settings: Settings) -> None:
         settings.DEBUG = False
         client = Client()
         assert client.post("/sign-in/ada/").status_code == 404
         assert "_auth_user_id" not in client.session
 
-    def test_nobody_else(self, settings: SettingsWrapper) -> None:
+    def test_nobody_else(self, settings: Settings) -> None:
         settings.DEBUG = True
         User.objects.create_superuser("root")
         assert Client().post("/sign-in/root/").status_code == 404
 
-    def test_not_by_a_link(self, settings: SettingsWrapper) -> None:
+    def test_not_by_a_link(self, settings: Settings) -> None:
         settings.DEBUG = True
         assert Client().get("/sign-in/ada/").status_code == 405
 
