@@ -38,23 +38,27 @@ help: ## List the targets
 setup: $(RUN_STAMP) ## Make the virtual environment with the locked dependencies
 
 $(BIN)/uv: requirements/uv.txt scripts/make-venv
-	scripts/make-venv $(VENV)
+	@echo "Making $(VENV)"
+	@scripts/make-venv $(VENV)
 	@touch $@
 
 $(RUN_STAMP): $(BIN)/uv requirements/run.txt pyproject.toml
-	$(INSTALL) --require-hashes -r requirements/run.txt \
+	@echo "Installing requirements/run.txt and the project"
+	@$(INSTALL) --require-hashes -r requirements/run.txt \
 		|| $(INSTALL_WITH_PIP) --require-hashes -r requirements/run.txt
-	$(INSTALL) --no-deps --no-build-isolation --editable . \
+	@$(INSTALL) --no-deps --no-build-isolation --editable . \
 		|| $(INSTALL_WITH_PIP) --no-deps --no-build-isolation --editable .
 	@touch $@
 
 $(DEV_STAMP): $(RUN_STAMP) requirements/dev.txt
-	$(INSTALL) --require-hashes -r requirements/dev.txt \
+	@echo "Installing requirements/dev.txt"
+	@$(INSTALL) --require-hashes -r requirements/dev.txt \
 		|| $(INSTALL_WITH_PIP) --require-hashes -r requirements/dev.txt
 	@touch $@
 
 $(NODE_STAMP): $(DEV_STAMP) package.json package-lock.json
-	$(NPM) ci --no-audit --no-fund
+	@echo "Installing package-lock.json"
+	@$(NPM) ci --silent --no-audit --no-fund
 	@touch $@
 
 .PHONY: services
@@ -105,8 +109,8 @@ types: $(DEV_STAMP) ## Check the types of the Python code
 
 .PHONY: js
 js: $(NODE_STAMP) ## Check the types of the JavaScript code and run its unit tests
-	$(NPM) run types
-	$(WITH_NODE) node --test tests/js/*.test.js
+	@$(NPM) run --silent types
+	@$(WITH_NODE) node --test tests/js/*.test.js
 
 .PHONY: test-matrix
 test-matrix: ## Run the tests on the other supported Python (MATRIX_PYTHON=3.13) too
