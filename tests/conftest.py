@@ -7,6 +7,7 @@ from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
 from typing import Protocol
 
+import hypothesis
 import pytest
 from django.conf import settings
 from playwright.sync_api import (
@@ -27,6 +28,16 @@ from tests.processes import (
     RedisServer,
     manage,
 )
+
+# Time limits belong to pytest-timeout; a slow example is no failure. In CI the examples
+# are the same in every run, a developer's runs look further.
+hypothesis.settings.register_profile(
+    "themis",
+    deadline=None,
+    derandomize=bool(os.environ.get("CI")),
+    print_blob=True,
+)
+hypothesis.settings.load_profile("themis")
 
 _CHROMIUM_FLAGS = [
     "--no-sandbox",
