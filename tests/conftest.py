@@ -241,7 +241,8 @@ def serve(
 def test_database_url(transactional_db: None, request: pytest.FixtureRequest) -> str:
     """
     The URL of the database that this very test uses, for serve(): the test then sends
-    from its own process, with the ORM, to a server that reads the same rows.
+    from its own process, with the ORM, to a server that reads the same rows. Name this
+    fixture before `serve`, so that the server ends before the rows are cleared.
     """
     del transactional_db
     name = settings.DATABASES["default"]["NAME"]

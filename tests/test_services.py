@@ -5,10 +5,11 @@ import time
 import psycopg
 import pytest
 import redis
+from django.contrib.auth import get_user_model
 from django.db import connection
 from playwright.sync_api import Browser
 
-from tests.conftest import Serve, SignIn
+from tests.conftest import MakeDatabase, Serve, SignIn
 from tests.processes import PostgresServer, RedisServer
 from tests.waiting import await_until, wait_until
 
@@ -104,12 +105,35 @@ def test_a_served_project_answers_and_ends_cleanly(serve: Serve) -> None:
     assert server.stop() == 0
 
 
+def test_a_served_project_can_share_the_database_of_the_test(
+    test_database_url: str, serve: Serve
+) -> None:
+    get_user_model().objects.create_user("visitor")
+    server = serve(test_database_url)
+    assert "visitor" in server.manage("shell", "-v0", "-c", _PRINT_USERS)
+    assert get_user_model().objects.filter(username="ada").exists()
+
+
+@pytest.mark.once
+def test_a_server_runs_on_postgres_and_redis(
+    make_database: MakeDatabase, redis_server: RedisServer, serve: Serve
+) -> None:
+    url = make_database("postgres")
+    first, second = (serve(url, redis_url=redis_server.url) for _ in range(2))
+    first.manage("shell", "-v0", "-c", _MAKE_USER)
+    assert "visitor" in second.manage("shell", "-v0", "-c", _PRINT_USERS)
+
+
 @pytest.mark.once
 def test_a_person_signs_in_with_a_browser(serve: Serve, sign_in: SignIn) -> None:
     page = sign_in(serve(), "grace")
     assert "/accounts/login/" not in page.url
 
 
+_MAKE_USER = """
+from django.contrib.auth import get_user_model
+get_user_model().objects.create_user("visitor")
+"""
 _PRINT_USERS = """
 from django.contrib.auth import get_user_model
 print(*get_user_model().objects.values_list("username", flat=True))
