@@ -47,6 +47,8 @@ if not ALLOWED_HOSTS and not DEBUG:
     )
 
 INSTALLED_APPS = [
+    # Before Themis, so that its template takes the place of themis/base.html.
+    "demo",
     "django.contrib.admin",
     "django.contrib.auth",
     "django.contrib.contenttypes",
@@ -55,7 +57,6 @@ INSTALLED_APPS = [
     "django.contrib.staticfiles",
     "themis",
     "realtime",
-    "demo",
 ]
 
 MIDDLEWARE = [
