@@ -7,7 +7,7 @@ from collections.abc import Callable
 from datetime import datetime
 from functools import wraps
 from http import HTTPStatus
-from typing import Any, Concatenate, ParamSpec
+from typing import Any
 
 from django.core.exceptions import ObjectDoesNotExist, RequestDataTooBig
 from django.db import OperationalError, transaction
@@ -22,7 +22,7 @@ from themis.events import VERSION, encode, wire_time
 from themis.locking import is_contention
 from themis.models import Level
 
-P = ParamSpec("P")
+View = Callable[..., HttpResponse]
 
 MAX_IDS = 1_000
 # What a BigIntegerField holds; anything above is nobody's.
@@ -33,9 +33,7 @@ MAX_EPOCH_LENGTH = 64
 class ProblemError(Exception):
     """An error that is answered as ``application/problem+json`` (RFC 9457)."""
 
-    def __init__(
-        self, status: HTTPStatus, detail: str, **errors: str
-    ) -> None:
+    def __init__(self, status: HTTPStatus, detail: str, **errors: str) -> None:
         super().__init__(detail)
         self.status = status
         self.detail = detail
@@ -65,59 +63,50 @@ def bad_request(**errors: str) -> ProblemError:
     )
 
 
-def endpoint(
-    method: str,
-) -> Callable[
-    [Callable[Concatenate[HttpRequest, P], HttpResponse]],
-    Callable[Concatenate[HttpRequest, P], HttpResponse],
-]:
+def endpoint(method: str) -> Callable[[View], View]:
     """
     Make a view of the API: one method, a signed-in user, problems for errors.
 
     It stamps in a transaction of its own, so ``ATOMIC_REQUESTS`` does not apply.
     """
 
-    def decorate(
-        view: Callable[Concatenate[HttpRequest, P], HttpResponse],
-    ) -> Callable[Concatenate[HttpRequest, P], HttpResponse]:
+    def decorate(view: View) -> View:
         @wraps(view)
-        def guarded(
-            request: HttpRequest, *args: P.args, **kwargs: P.kwargs
-        ) -> HttpResponse:
+        def guarded(request: HttpRequest, **kwargs: Any) -> HttpResponse:
             try:
-                response = _answer(request, *args, **kwargs)
+                response = _admit(request, method) or view(request, **kwargs)
             except ProblemError as problem:
                 response = problem.to_response()
-            if response.status_code == HTTPStatus.METHOD_NOT_ALLOWED:
-                response["Allow"] = method
-            if response.status_code == HTTPStatus.SERVICE_UNAVAILABLE:
+            except OperationalError as error:
+                if not is_contention(error):
+                    raise
+                response = _busy().to_response()
                 response["Retry-After"] = "1"
             add_never_cache_headers(response)
             return response
 
-        def _answer(
-            request: HttpRequest, *args: P.args, **kwargs: P.kwargs
-        ) -> HttpResponse:
-            if request.method != method:
-                raise ProblemError(
-                    HTTPStatus.METHOD_NOT_ALLOWED,
-                    _("Use {method}.").format(method=method),
-                )
-            if not request.user.is_authenticated:
-                raise ProblemError(HTTPStatus.UNAUTHORIZED, _("Sign in first."))
-            try:
-                return view(request, *args, **kwargs)
-            except OperationalError as error:
-                if not is_contention(error):
-                    raise
-                raise ProblemError(
-                    HTTPStatus.SERVICE_UNAVAILABLE,
-                    _("Somebody else is writing these notifications; try again."),
-                ) from error
-
         return transaction.non_atomic_requests(guarded)
 
     return decorate
+
+
+def _admit(request: HttpRequest, method: str) -> HttpResponse | None:
+    """Return the refusal of a request that no view should see."""
+    if request.method != method:
+        detail = _("Use {method}.").format(method=method)
+        refusal = ProblemError(HTTPStatus.METHOD_NOT_ALLOWED, detail).to_response()
+        refusal["Allow"] = method
+        return refusal
+    if not request.user.is_authenticated:
+        raise ProblemError(HTTPStatus.UNAUTHORIZED, _("Sign in first."))
+    return None
+
+
+def _busy() -> ProblemError:
+    return ProblemError(
+        HTTPStatus.SERVICE_UNAVAILABLE,
+        _("Somebody else is writing these notifications; try again."),
+    )
 
 
 @endpoint("GET")
@@ -186,9 +175,7 @@ def _parse_body(request: HttpRequest) -> dict[str, Any]:
             HTTPStatus.BAD_REQUEST, _("The body must be JSON.")
         ) from error
     if not isinstance(body, dict):
-        raise ProblemError(
-            HTTPStatus.BAD_REQUEST, _("The body must be a JSON object.")
-        )
+        raise ProblemError(HTTPStatus.BAD_REQUEST, _("The body must be a JSON object."))
     return body
 
 

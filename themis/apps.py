@@ -19,7 +19,7 @@ class ThemisConfig(AppConfig):
 
     def ready(self) -> None:
         """Connect what happens by itself: stamping after commits, profiles."""
-        from themis import ringing, stamping  # noqa: PLC0415 -- needs loaded models
+        from themis import ringing, stamping
 
         ringing.answer_with(stamping.stamp)
         post_save.connect(
@@ -31,7 +31,7 @@ def _make_profile(
     *, instance: Any, created: bool, raw: bool, using: str, **_: Any
 ) -> None:
     """Make the profile with the user; a fixture brings its own."""
-    from themis.models import UserProfile  # noqa: PLC0415 -- needs loaded models
+    from themis.models import UserProfile
 
     if created and not raw:
         UserProfile.objects.using(using).get_or_create(user=instance)

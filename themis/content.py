@@ -22,7 +22,7 @@ _UNPRINTABLE = re.compile(r"[\x00-\x09\x0b-\x1f\x7f-\x9f\ud800-\udfff]")
 
 
 def clean_text(value: object, *, name: str, length: int) -> str:
-    """
+    r"""
     Return *value* as a plain `str` of at most *length* characters.
 
     Lazy strings are evaluated and `SafeString` loses its mark. ``\\r\\n`` becomes
@@ -68,7 +68,7 @@ def clean_source(value: object, *, name: str) -> str:
 
 
 def is_safe_url(url: str) -> bool:
-    """
+    r"""
     Tell whether *url* is a path on this site or a plain http(s) address.
 
     Refused are other schemes, ``//host`` and ``/\\host`` (browsers read both as another

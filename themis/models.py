@@ -108,7 +108,8 @@ class UserNotificationQuerySet(models.QuerySet["UserNotification"]):
         if self.query.is_sliced or self.query.distinct_fields:
             return super().delete()
         self._for_write = True
-        total, by_model = 0, {}
+        total = 0
+        by_model: dict[str, int] = {}
         with transaction.atomic(using=self.db):
             for rows in self._keys_by_chunk():
                 keys = [pk for pk, _user in rows]
@@ -123,7 +124,7 @@ class UserNotificationQuerySet(models.QuerySet["UserNotification"]):
     delete.alters_data = True  # type: ignore[attr-defined] # Django's template guard
     delete.queryset_only = True  # type: ignore[attr-defined] # no Manager.delete()
 
-    def bulk_create(  # type: ignore[override] # every argument is Django's
+    def bulk_create(
         self, objs: Iterable[UserNotification], *args: Any, **kwargs: Any
     ) -> list[UserNotification]:
         """Create like Django, and let open bells follow after the commit."""
@@ -256,24 +257,6 @@ class UserNotification(models.Model):
     def __str__(self) -> str:
         return self.title
 
-    @property
-    def is_read(self) -> bool:
-        """Whether the person has read it."""
-        return self.read_at is not None
-
-    @property
-    def is_dismissed(self) -> bool:
-        """Whether the person has put it away."""
-        return self.dismissed_at is not None
-
-    def is_expired_at(self, now: datetime) -> bool:
-        """Tell whether its time is over."""
-        return self.expires_at is not None and self.expires_at <= now
-
-    def is_listed_at(self, now: datetime) -> bool:
-        """Decide for one row what `is_listed` decides in SQL."""
-        return self.dismissed_at is None and not self.is_expired_at(now)
-
     def save(
         self,
         *,
@@ -320,6 +303,24 @@ class UserNotification(models.Model):
             ring([self.user_id], using)
         return deleted
 
+    @property
+    def is_read(self) -> bool:
+        """Whether the person has read it."""
+        return self.read_at is not None
+
+    @property
+    def is_dismissed(self) -> bool:
+        """Whether the person has put it away."""
+        return self.dismissed_at is not None
+
+    def is_expired_at(self, now: datetime) -> bool:
+        """Tell whether its time is over."""
+        return self.expires_at is not None and self.expires_at <= now
+
+    def is_listed_at(self, now: datetime) -> bool:
+        """Decide for one row what `is_listed` decides in SQL."""
+        return self.dismissed_at is None and not self.is_expired_at(now)
+
     def _saved_fields(self, wanted: Iterable[str] | None) -> set[str]:
         """Return the fields a save writes: all but what stamping owns."""
         loaded = {
@@ -334,7 +335,7 @@ class UserNotification(models.Model):
         return fields
 
 
-class _ProfileDescriptor(ReverseOneToOneDescriptor):
+class _ProfileDescriptor(ReverseOneToOneDescriptor[Any, Any]):
     """``user.profile``, made with the defaults where the user has none yet."""
 
     def __get__(self, instance: Any, cls: Any = None) -> Any:

@@ -32,7 +32,7 @@ logger = logging.getLogger("themis")
 CLAIM_WAIT_MS = 500
 
 
-def notify_user(  # noqa: PLR0913 -- the interface that hosts are told
+def notify_user(
     user: AbstractBaseUser | None,
     title: str,
     message: str = "",
@@ -161,8 +161,9 @@ class _Draft:
 
     def row(self, user: AbstractBaseUser) -> UserNotification:
         """Return the notification of *user*, not yet stored."""
+        account: Any = user  # whichever model AUTH_USER_MODEL names
         return UserNotification(
-            user=user,
+            user=account,
             title=self.title,
             message=self.message,
             level=self.level,
@@ -184,7 +185,8 @@ def _clean_expiry(value: object) -> datetime | None:
         raise ValueError(msg)  # noqa: TRY004 -- one error type for every bad argument
     try:
         # Warns of a naive time and makes it aware, as every model field does.
-        moment = UserNotification._meta.get_field("expires_at").get_prep_value(value)
+        field = UserNotification._meta.get_field("expires_at")
+        moment: datetime = field.get_prep_value(value)
         if timezone.is_aware(moment):
             moment.astimezone(UTC)
             if not django_settings.USE_TZ:

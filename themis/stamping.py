@@ -21,7 +21,6 @@ from django.db.models import (
     BooleanField,
     Case,
     Exists,
-    Expression,
     F,
     IntegerField,
     Min,
@@ -81,6 +80,11 @@ def plain(using: str) -> QuerySet[UserNotification]:
     return QuerySet(UserNotification, using=using)
 
 
+def plain_profiles(using: str) -> QuerySet[UserProfile]:
+    """Return all profiles, with writes that nothing follows."""
+    return QuerySet(UserProfile, using=using)
+
+
 def on_wire(using: str) -> QuerySet[UserNotification]:
     """Return what the wire may show: notifications that have been stamped."""
     return plain(using).filter(created_revision__isnull=False)
@@ -130,7 +134,7 @@ def hold(users: Collection[Any], using: str) -> Iterator[dict[Any, Stamp]]:
         yield stamps
         idle = [user for user, stamp in stamps.items() if stamp.is_empty]
         if len(idle) == len(stamps):
-            transaction.set_rollback(True, using=using)  # noqa: FBT003 -- Django's
+            transaction.set_rollback(True, using=using)
             return
         if idle:
             resting = Mailbox.objects.using(using).filter(pk__in=idle)
@@ -151,7 +155,7 @@ def _bump(users: Collection[Any], using: str) -> list[Any]:
         mine = boxes.filter(pk__in=ordered.select_for_update(no_key=True).values("pk"))
     if mine.update(revision=F("revision") + 1) < len(users):
         held = set(boxes.filter(pk__in=users).values_list("pk", flat=True))
-        absent = get_user_model()._default_manager.using(using)  # noqa: SLF001 -- documented
+        absent = get_user_model()._default_manager.using(using)
         keys = absent.filter(pk__in=set(users) - held).order_by("pk")
         boxes.bulk_create(
             (Mailbox(pk=pk) for pk in keys.values_list("pk", flat=True)),
@@ -261,6 +265,8 @@ def stamp(users: Collection[Any], using: str | None = None) -> None:
 def _stamp_chunk(users: list[Any], using: str) -> bool:
     """Stamp at most `ROWS_PER_STAMP` rows of a kind; tell whether more may wait."""
     with hold(users, using) as stamps:
+        if not stamps:
+            return False
         fetched = max(
             _stamp_rows(stamps, using),
             _stamp_expired(stamps, using),
@@ -274,7 +280,7 @@ def _of(stamps: dict[Any, Stamp]) -> Q:
     return Q(user__in=list(stamps))
 
 
-def _revision_of(stamps: dict[Any, Stamp]) -> Expression:
+def _revision_of(stamps: dict[Any, Stamp]) -> Value | Subquery:
     """Return the new revision of a row's mailbox, for one UPDATE over many users."""
     if len(stamps) == 1:
         (only,) = stamps.values()
@@ -290,7 +296,8 @@ def _stamp_rows(stamps: dict[Any, Stamp], using: str) -> int:
     if not rows:
         return 0
     now = next(iter(stamps.values())).now
-    unseen, fresh = [], []
+    unseen: list[UserNotification] = []
+    fresh: list[UserNotification] = []
     for row in rows:
         first = row.created_revision is None
         (unseen if first and row.is_expired_at(now) else fresh).append(row)
@@ -317,7 +324,7 @@ def restamp(
         plain(using).filter(pk__in=keys).update(**stamped)
 
 
-def stamped_fields(revision: Expression, now: datetime) -> dict[str, Any]:
+def stamped_fields(revision: Value | Subquery, now: datetime) -> dict[str, Any]:
     """Return what an UPDATE writes into a row that gets *revision*."""
     return {
         "created_revision": Coalesce(F("created_revision"), revision),
@@ -418,14 +425,14 @@ def _stamp_deleted(stamps: dict[Any, Stamp], using: str) -> int:
 def _stamp_profiles(stamps: dict[Any, Stamp], using: str) -> int:
     if not any(stamp.mailbox.has_wishes for stamp in stamps.values()):
         return 0
-    profiles = QuerySet(UserProfile, using=using).filter(_of(stamps), pending=True)
-    locked = profiles.order_by("pk").select_for_update(
+    wishes = plain_profiles(using).filter(_of(stamps), pending=True)
+    locked = wishes.order_by("pk").select_for_update(
         skip_locked=_can_skip(using), no_key=True
     )
     rows = list(locked[:ROWS_PER_STAMP])
     if rows:
-        changed = QuerySet(UserProfile, using=using)
-        changed.filter(pk__in=[row.pk for row in rows]).update(pending=False)
+        told = plain_profiles(using).filter(pk__in=[row.pk for row in rows])
+        told.update(pending=False)
     for row in rows:
         stamps[row.user_id].touched = True
     return len(rows)
@@ -433,7 +440,8 @@ def _stamp_profiles(stamps: dict[Any, Stamp], using: str) -> int:
 
 def _can_skip(using: str) -> bool:
     """Tell whether rows can be locked one by one; SQLite has one writer anyway."""
-    return transaction.get_connection(using).features.has_select_for_update_skip_locked
+    features = transaction.get_connection(using).features
+    return bool(features.has_select_for_update_skip_locked)
 
 
 def renew_epoch(user: Any, *, epoch: str, seen: int, using: str) -> None:

@@ -1,0 +1,81 @@
+"""The socket's ASGI application: who may come in, and what pages ask."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import Any
+from urllib.parse import parse_qs
+
+from . import protocol
+from .hub import Feed, Hub, get_hub
+from .origins import is_allowed
+from .protocol import CloseCode, MalformedFrameError, Position
+from .reconciler import reconcile
+from .sockets import Send, Socket
+
+Receive = Callable[[], Awaitable[dict[str, Any]]]
+
+
+async def notifications(scope: dict[str, Any], receive: Receive, send: Send) -> None:
+    """
+    Serve one socket: state first, then pushes until either side goes.
+
+    Whoever is refused is accepted first and then closed with a code: a browser sees
+    nothing of a handshake that fails. Expects ``scope["user"]``, as
+    `channels.auth.AuthMiddlewareStack` sets it.
+    """
+    await receive()  # websocket.connect
+    await send({"type": "websocket.accept"})
+    socket = Socket(send)
+    user = scope.get("user")
+    if not is_allowed(scope):
+        socket.close(CloseCode.FORBIDDEN_ORIGIN)
+        return
+    if user is None or not user.is_authenticated:
+        socket.close(CloseCode.SIGNED_OUT)
+        return
+    try:
+        position = _position_of(scope)
+    except MalformedFrameError as error:
+        _refuse(socket, error)
+        return
+    hub = get_hub(reconcile)
+    # Join, then read, then send: what is stamped in between is pushed and held.
+    feed = await hub.join(socket, user.pk)
+    try:
+        await hub.load(socket, feed, position)
+        await _converse(socket, feed, hub, receive)
+    finally:
+        hub.leave(socket, feed)
+
+
+def _position_of(scope: dict[str, Any]) -> Position:
+    query = parse_qs(scope.get("query_string", b"").decode("latin1"))
+    since: Any = query.get("since", [None])[-1]
+    # int() takes what is no plain number, and any length of it.
+    if since is not None and since.isascii() and since.isdigit() and len(since) < 20:  # noqa: PLR2004 -- digits of a BigIntegerField
+        since = int(since)
+    return protocol.parse_position(since, query.get("epoch", [None])[-1])
+
+
+async def _converse(socket: Socket, feed: Feed, hub: Hub, receive: Receive) -> None:
+    """Answer the page until it goes or says what the protocol does not know."""
+    while True:
+        event = await receive()
+        if event["type"] == "websocket.disconnect":
+            return
+        try:
+            frame = protocol.parse(event.get("text"))
+        except MalformedFrameError as error:
+            _refuse(socket, error)
+            return
+        if isinstance(frame, protocol.Sync):
+            await hub.load(socket, feed, frame.position)
+        elif isinstance(frame, protocol.Ping):
+            pong = protocol.pong_frame(socket.epoch, socket.revision or 0)
+            socket.send_text(pong)
+
+
+def _refuse(socket: Socket, error: MalformedFrameError) -> None:
+    socket.send_text(protocol.error_frame(f"{error}."))
+    socket.close(CloseCode.MALFORMED)

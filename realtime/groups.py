@@ -1,0 +1,15 @@
+"""Names of channel-layer groups."""
+
+from __future__ import annotations
+
+from hashlib import blake2b
+
+
+def group_of(user_key: str) -> str:
+    """
+    Return the group that hears of the mailbox of one user.
+
+    A hash, because names may hold only ASCII letters, digits, hyphens, underscores and
+    periods, under 100 of them (Channels' layer specification), and keys any text.
+    """
+    return f"themis.user.{blake2b(user_key.encode(), digest_size=16).hexdigest()}"

@@ -1,0 +1,88 @@
+"""The reconciler: finds and repairs every loss, whatever caused it.
+
+Pushes get lost: a broker restarts, a process dies between commit and push, a shell has
+no broker at all. So each server process compares, once per interval, what its pages
+were told with what the database says, and stamps what nobody has stamped.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+
+from themis import mailbox
+from themis.conf import settings
+
+from .hub import LAYER_SECONDS, Feed, Hub
+
+logger = logging.getLogger("realtime")
+
+HEALTHY_SECONDS = 15
+# Where the broker fails, or can't reach other processes, this is the push.
+DEGRADED_SECONDS = 2
+# What is younger may still be on its way through the broker.
+ON_ITS_WAY_SECONDS = 0.25
+USERS_PER_QUERY = 1_000
+
+
+def interval_of(hub: Hub) -> float:
+    """Return how many seconds pass until the next check of *hub*."""
+    if settings.check_interval is not None:
+        return settings.check_interval
+    silence = hub.loop.time() - hub.echoed_at
+    if hub.is_local or hub.channel is None or silence > 2 * HEALTHY_SECONDS:
+        return DEGRADED_SECONDS
+    return HEALTHY_SECONDS
+
+
+async def reconcile(hub: Hub) -> None:
+    """Check *hub* for ever."""
+    while True:
+        # Several processes on one database should not ask all at once.
+        await asyncio.sleep(interval_of(hub) * random.uniform(0.8, 1))  # noqa: S311 -- no secret
+        try:
+            await check(hub)
+        except Exception:
+            logger.exception("A check of the mailboxes failed; the next one follows.")
+
+
+async def check(hub: Hub) -> None:
+    """Repair what pages of *hub* have missed, and stamp what waits anywhere."""
+    await _sound(hub)
+    await hub.read(mailbox.stamp_waiting)
+    feeds = {feed.user: feed for feed in hub.feeds.values() if feed.sockets}
+    users = list(feeds)
+    behind: list[Feed] = []
+    for start in range(0, len(users), USERS_PER_QUERY):
+        chunk = users[start : start + USERS_PER_QUERY]
+        positions = await hub.read(mailbox.positions, chunk)
+        late = {
+            user: position
+            for user, position in positions.items()
+            if feeds[user].is_behind(*position)
+        }
+        if late:
+            await asyncio.sleep(ON_ITS_WAY_SECONDS)
+        behind += [feeds[user] for user in late if feeds[user].is_behind(*late[user])]
+    for feed in behind:
+        hub.catch_up(feed)
+    if behind:
+        hub.repairs += len(behind)
+        log = logger.debug if hub.is_local else logger.warning
+        log("Repaired %d mailboxes whose push was lost.", len(behind))
+
+
+async def _sound(hub: Hub) -> None:
+    """Send the hub a message through the broker, and join the groups it refused."""
+    if hub.is_local or hub.channel is None:
+        return
+    try:
+        async with asyncio.timeout(LAYER_SECONDS):
+            await hub.layer.send(hub.channel, {"type": "themis.echo"})
+    except Exception as error:  # noqa: BLE001 -- layers raise what they like
+        logger.warning("The broker does not take messages: %r", error)
+        hub.echoed_at = float("-inf")
+        return
+    for feed in [feed for feed in hub.feeds.values() if not feed.member]:
+        await hub.join_group(feed)
