@@ -275,6 +275,7 @@ export class Connection extends EventTarget {
     const meaning = closeMeaning(code);
     const random = () => this.#clock.random();
     const wasOpen = this.#openedAt > 0;
+    if (wasOpen) this.#heardAt = this.#socket?.lastFrameAt ?? this.#heardAt;
     if (wasOpen && this.#clock.now() - this.#openedAt >= STABLE) this.#failures = 0;
     this.#letGo();
     if (meaning === "stop") return this.signOut();

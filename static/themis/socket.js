@@ -64,6 +64,10 @@ export class LiveSocket {
     return this.#isOpen;
   }
 
+  get lastFrameAt() {
+    return this.#lastFrameAt;
+  }
+
   /** Ask for what happened since the page's revision. */
   sync() {
     const { epoch, revision } = this.#holder.position();

@@ -1,0 +1,87 @@
+import { Alarm, systemClock } from "./clock.js";
+
+/** @import { Clock } from "./clock.js" */
+/** @import { Item } from "./protocol.js" */
+/** @import { NewItemsEvent, Store } from "./store.js" */
+
+const GATHER = 3_000;
+const SPACING = 10_000;
+
+/**
+ * The page's one polite live region. It is there, and empty, before anything is said,
+ * because a region that appears together with its text is not read.
+ */
+export class LiveRegion {
+  /** @type {HTMLElement | null} */
+  #element = null;
+
+  /** Put the region into the page, again if a body swap has taken it away. */
+  prepare() {
+    if (this.#element?.isConnected) return this.#element;
+    // The copy that a page cache made of an earlier one.
+    document.querySelector("[data-themis-live]")?.remove();
+    const element = document.createElement("div");
+    element.className = "themis-visually-hidden";
+    element.setAttribute("role", "status");
+    element.setAttribute("aria-live", "polite");
+    element.setAttribute("data-themis-live", "");
+    document.body.append(element);
+    this.#element = element;
+    return element;
+  }
+
+  /** @param {string} text */
+  say(text) {
+    if (text === "" || document.visibilityState === "hidden") return;
+    const element = this.prepare();
+    // A no-break space more, or the same text a second time would not be spoken.
+    element.textContent = element.textContent === text ? `${text}\u00a0` : text;
+  }
+}
+
+/**
+ * Says "3 new notifications, 12 unread": gathers what arrives together, speaks at most
+ * every 10 s, and leaves out what was read before its turn came.
+ */
+export class NewsAnnouncer {
+  #store;
+  #speak;
+  #alarm;
+  #clock;
+  #lastAt = -Infinity;
+  /** @type {Set<string>} */
+  #pending = new Set();
+
+  /**
+   * @param {Store} store
+   * @param {(count: number) => void} speak
+   * @param {object} [options]
+   * @param {AbortSignal | undefined} [options.signal] Ends it.
+   * @param {Clock} [options.clock]
+   */
+  constructor(store, speak, { signal, clock = systemClock } = {}) {
+    this.#store = store;
+    this.#speak = speak;
+    this.#clock = clock;
+    this.#alarm = new Alarm(clock, () => this.#announce());
+    const gather = (/** @type {Event} */ event) => this.#gather(/** @type {NewItemsEvent} */ (event).items);
+    store.addEventListener("new", gather, { ...(signal && { signal }) });
+    signal?.addEventListener("abort", () => this.#alarm.clear());
+  }
+
+  /** @param {Item[]} items */
+  #gather(items) {
+    for (const item of items) if (item.read_at === null) this.#pending.add(item.id);
+    if (this.#pending.size === 0 || this.#alarm.isSet) return;
+    this.#alarm.set(Math.max(GATHER, this.#lastAt + SPACING - this.#clock.now()));
+  }
+
+  #announce() {
+    for (const item of this.#store.items) if (item.read_at !== null) this.#pending.delete(item.id);
+    const count = Math.min(this.#pending.size, this.#store.unread);
+    this.#pending.clear();
+    if (count === 0) return;
+    this.#lastAt = this.#clock.now();
+    this.#speak(count);
+  }
+}

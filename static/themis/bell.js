@@ -1,0 +1,274 @@
+import { LiveRegion, NewsAnnouncer } from "./announcer.js";
+import { ThemisChangeEvent, ThemisNewEvent, ThemisTransportEvent } from "./events.js";
+import { Mailbox } from "./mailbox.js";
+import { Panel } from "./panel.js";
+import { placeAt } from "./placement.js";
+import { countLabel, countText } from "./protocol.js";
+import { Ticker } from "./relative-time.js";
+import { languageOf, part, setText, Texts } from "./template.js";
+
+/** @import { NewItemsEvent } from "./store.js" */
+/** @import { Item } from "./protocol.js" */
+
+const liveRegion = new LiveRegion();
+const ticker = new Ticker();
+
+/** What the bell adds to the server's markup, and takes away again. */
+const ADDED = "data-themis-added";
+
+/**
+ * The bell. `{% themis_bell %}` renders it around a plain link, which stays the bell
+ * without JavaScript; upgraded, a button with a panel takes the link's place.
+ *
+ * Attributes: `data-state-url`, `data-read-url`, `data-list-url`, `data-mount-url`,
+ * `data-socket-url` (empty: no socket), `data-poll-interval` (seconds, 0 = never),
+ * `data-unread`, `data-csrf-token`. Parts and texts: see `templates/themis/bell.html`.
+ *
+ * Events, each once per page however many bells it has: "themis:change",
+ * "themis:new" and "themis:transport" (see `events.js`).
+ */
+export class ThemisBellElement extends HTMLElement {
+  /** @type {AbortController | null} */
+  #lifetime = null;
+  /** @type {Mailbox | null} */
+  #mailbox = null;
+  /** @type {Texts | null} */
+  #texts = null;
+  /** @type {HTMLButtonElement | null} */
+  #button = null;
+  /** @type {Panel | null} */
+  #panel = null;
+  #updateTimes = () => this.#writeTimes();
+
+  /**
+   * @param {string} [tag]
+   * @param {CustomElementRegistry} [registry]
+   */
+  static define(tag = "themis-bell", registry = customElements) {
+    if (registry.get(tag) === undefined) registry.define(tag, this);
+  }
+
+  /** Unread notifications; 10,000 means more than 9,999. */
+  get unread() {
+    return this.#mailbox?.store.unread ?? Number(this.dataset.unread ?? 0);
+  }
+
+  /** How the page hears of changes now. */
+  get transport() {
+    return this.#mailbox?.connection.state ?? "stopped";
+  }
+
+  connectedCallback() {
+    // A page cache copies the markup as it was; begin from what the server rendered.
+    for (const added of this.querySelectorAll(`[${ADDED}]`)) added.remove();
+    const lifetime = new AbortController();
+    this.#lifetime = lifetime;
+    this.#texts = new Texts(this, languageOf(this));
+    this.#mailbox = Mailbox.at(this.#config());
+    liveRegion.prepare();
+    if ("popover" in HTMLElement.prototype) this.#addButton(lifetime.signal);
+    this.#listen(this.#mailbox, lifetime.signal);
+    this.#mailbox.retain(this);
+    this.#render();
+  }
+
+  disconnectedCallback() {
+    this.#lifetime?.abort();
+    ticker.delete(this.#updateTimes);
+    this.#button?.remove();
+    this.#panel?.element.remove();
+    this.#button = null;
+    this.#panel = null;
+    this.querySelector('[data-themis="link"]')?.removeAttribute("hidden");
+    this.#mailbox?.release(this);
+    this.#mailbox = null;
+  }
+
+  #config() {
+    const { stateUrl = "", readUrl = "", socketUrl = "", csrfToken = "", pollInterval, unread } = this.dataset;
+    return {
+      stateUrl,
+      readUrl,
+      socketUrl,
+      csrfToken,
+      pollInterval: Math.max(0, Number(pollInterval) || 0),
+      unread: Math.max(0, Number(unread) || 0),
+    };
+  }
+
+  /** @param {AbortSignal} signal */
+  #addButton(signal) {
+    const link = part(this, "link");
+    const panel = new Panel(
+      { templates: this, texts: this.#readTexts(), mountUrl: this.dataset.mountUrl ?? "" },
+      {
+        read: (id) => void this.#markRead(id),
+        readAll: () => void this.#markAllRead(),
+        refresh: () => this.#mailbox?.connection.refresh(),
+      },
+      signal,
+    );
+    const button = document.createElement("button");
+    button.type = "button";
+    button.className = link.className;
+    button.append(...link.cloneNode(true).childNodes);
+    button.setAttribute("aria-expanded", "false");
+    button.setAttribute("aria-controls", panel.element.id);
+    button.popoverTargetElement = panel.element;
+    button.setAttribute(ADDED, "");
+    panel.element.setAttribute(ADDED, "");
+    this.#button = button;
+    this.#panel = panel;
+    link.hidden = true;
+    link.after(button, panel.element);
+
+    panel.element.addEventListener("beforetoggle", (event) => this.#toggling(event.newState === "open"), { signal });
+    panel.element.addEventListener("toggle", (event) => this.#toggled(event.newState === "open"), { signal });
+    this.addEventListener("focusout", (event) => this.#focusLeaves(event), { signal });
+    // Coming back from where a notification led must not find the panel open.
+    addEventListener("pagehide", () => panel.element.hidePopover(), { signal });
+    addEventListener("resize", () => this.#place(), { signal });
+    addEventListener("scroll", () => this.#place(), { signal, capture: true, passive: true });
+  }
+
+  /**
+   * @param {Mailbox} mailbox
+   * @param {AbortSignal} signal
+   */
+  #listen({ store, connection }, signal) {
+    store.addEventListener("change", () => this.#changed(), { signal });
+    store.addEventListener("new", (event) => this.#rang(/** @type {NewItemsEvent} */ (event).items), { signal });
+    connection.addEventListener("transport", () => this.#transported(), { signal });
+    new NewsAnnouncer(store, (count) => this.#announce(count), { signal });
+  }
+
+  get #isOpen() {
+    return this.#panel?.element.matches(":popover-open") ?? false;
+  }
+
+  /** @param {boolean} isOpening */
+  #toggling(isOpening) {
+    if (isOpening) this.#renderPanel();
+    else ticker.delete(this.#updateTimes);
+  }
+
+  /** @param {boolean} isOpen */
+  #toggled(isOpen) {
+    this.#button?.setAttribute("aria-expanded", String(isOpen));
+    if (!isOpen) return;
+    ticker.add(this.#updateTimes);
+    this.#place();
+    const { store, connection } = this.#open();
+    // Nothing has been heard yet and nothing may come by itself: asked for by hand.
+    if (!store.isLoaded && connection.state !== "connecting") connection.refresh();
+  }
+
+  /** @param {FocusEvent} event */
+  #focusLeaves({ relatedTarget }) {
+    // To another element of the page, that is; not to another window.
+    if (relatedTarget instanceof Node && !this.contains(relatedTarget)) this.#panel?.element.hidePopover();
+  }
+
+  #place() {
+    if (this.#isOpen && this.#panel !== null && this.#button !== null) placeAt(this.#panel.element, this.#button);
+  }
+
+  #changed() {
+    this.#render();
+    const { store } = this.#open();
+    this.#tell(new ThemisChangeEvent(store.unread, store.items));
+  }
+
+  /** @param {Item[]} items */
+  #rang(items) {
+    this.#tell(new ThemisNewEvent(items, this.unread));
+    const icon = this.#button?.querySelector("svg");
+    if (!icon || matchMedia("(prefers-reduced-motion: reduce)").matches) return;
+    const rotate = ["0deg", "14deg", "-11deg", "7deg", "-4deg", "0deg"];
+    icon.animate({ rotate }, { duration: 700, easing: "ease-in-out" });
+  }
+
+  #transported() {
+    const { state, isStale, isSignedOut } = this.#open().connection;
+    this.#render();
+    this.#tell(new ThemisTransportEvent(state, isStale, isSignedOut));
+  }
+
+  /** @param {Event} event */
+  #tell(event) {
+    if (this.#open().isSpokenForBy(this)) this.dispatchEvent(event);
+  }
+
+  /** @param {number} count */
+  #announce(count) {
+    if (!this.#open().isSpokenForBy(this)) return;
+    const texts = this.#readTexts();
+    const fresh = texts.count("new", count, countText(count, texts.language));
+    liveRegion.say(texts.get("announcement", { new: fresh, unread: this.#unreadText() }));
+  }
+
+  #render() {
+    const texts = this.#readTexts();
+    const { unread } = this;
+    const label = countLabel(unread, texts.language);
+    const name = unread > 0 ? texts.get("name-unread", { unread: this.#unreadText() }) : texts.get("name");
+    for (const root of [part(this, "link"), this.#button]) {
+      if (root === null) continue;
+      setText(part(root, "name"), name);
+      setText(part(root, "count"), label);
+      part(root, "count").hidden = label === "";
+    }
+    if (this.#isOpen) this.#renderPanel();
+  }
+
+  #renderPanel() {
+    const { store, connection } = this.#open();
+    const { items, isLoaded, unread } = store;
+    const { isStale, isSignedOut } = connection;
+    this.#panel?.render({ items, isLoaded, unread, isStale, isSignedOut });
+    ticker.tick();
+    if (!this.#isOpen) this.#writeTimes();
+  }
+
+  #writeTimes() {
+    const { store, connection } = this.#open();
+    const heardAgo = connection.heardAt === null ? null : Date.now() - connection.heardAt;
+    return this.#panel?.updateTimes(store.now(), heardAgo) ?? Infinity;
+  }
+
+  #unreadText() {
+    const texts = this.#readTexts();
+    return texts.count("unread", this.unread, countText(this.unread, texts.language));
+  }
+
+  /** @param {string} id */
+  async #markRead(id) {
+    this.#report(await this.#open().markRead([id]), "read-failed");
+  }
+
+  async #markAllRead() {
+    const upTo = this.#panel?.rendered ?? 0;
+    if (upTo > 0) this.#report(await this.#open().markReadUpTo(upTo), "read-failed");
+  }
+
+  /**
+   * @param {boolean} worked
+   * @param {string} failure The name of the text that says what didn't.
+   */
+  #report(worked, failure) {
+    if (this.#mailbox === null || this.#mailbox.connection.isSignedOut) return;
+    const text = worked ? "" : this.#readTexts().get(failure);
+    this.#panel?.showProblem(text);
+    liveRegion.say(worked ? this.#unreadText() : text);
+  }
+
+  #open() {
+    if (this.#mailbox === null) throw new Error("The bell is not in the page.");
+    return this.#mailbox;
+  }
+
+  #readTexts() {
+    if (this.#texts === null) throw new Error("The bell is not in the page.");
+    return this.#texts;
+  }
+}

@@ -1,0 +1,3 @@
+import { ThemisBellElement } from "./bell.js";
+
+ThemisBellElement.define();
