@@ -1,114 +1,22 @@
-"""
-Run the server: `python -m server`, which is what `make run` does.
-
-Bring the database up to date, create the demo users (only with DEBUG), then serve
-`asgi:application` with daphne on BIND (127.0.0.1) and PORT (8000).
-"""
+"""`python -m server`: see server.launch."""
 
 from __future__ import annotations
 
-import os
+import signal
 import sys
-from importlib import import_module
 
-import django
-from daphne.endpoints import build_endpoint_description_strings
-from daphne.server import Server  # before anything else imports Twisted's reactor
-from django.conf import settings
-from django.core.exceptions import ImproperlyConfigured
-from django.core.management import CommandError, call_command
-from django.db import DatabaseError, connections
-
-from server import environment
-
-# A ping that comes before the previous one timed out makes daphne close live
-# connections: the timeout must not be longer than the interval.
-PING_SECONDS = 20
-# Larger than any frame of the protocol, so that Themis can refuse with its own code.
-MAX_MESSAGE_BYTES = 64 * 1024
-HIGHEST_PORT = 65535
 INTERRUPTED = 130
 
 
-def address() -> tuple[str, int]:
-    """Return where to listen."""
-    port = environment.number("PORT", 8000)
-    if not 1 <= port <= HIGHEST_PORT:
-        raise ImproperlyConfigured(
-            f"PORT is {port}: set it to a number from 1 to {HIGHEST_PORT}."
-        )
-    return environment.text("BIND", "127.0.0.1"), port
-
-
-def prepare() -> None:
-    """Make the database ready to serve, and the static files without DEBUG."""
-    call_command("migrate", verbosity=0, interactive=False)
-    if settings.DEBUG:
-        call_command("demo_users", verbosity=0)
-    else:
-        call_command("collectstatic", verbosity=0, interactive=False)
-    connections.close_all()
-
-
-def welcome(url: str) -> str:
-    """Tell a person where to look, who to be and what to try."""
-    text = f"Themis is at {url}  (Ctrl-C stops it)"
-    if settings.DEBUG:
-        from demo.accounts import PASSWORD, USERNAMES  # noqa: PLC0415 - needs the apps
-
-        first, second = USERNAMES
-        text += f"""
-
-  Sign in as {first} here and as {second} in a private window; the password of both
-  is {PASSWORD}. Assign a task to the other one, or approve their request: that bell
-  rings. Or ring it from another terminal, with the same environment:
-
-  {sys.executable} manage.py shell -c 'from themis.notifications import notify_user
-  notify_user(User.objects.get(username="{first}"), "Hello from the shell")'
-"""
-    return text
-
-
-def serve(host: str, port: int) -> int:
-    """Serve until told to stop; return the exit code."""
-    application = import_module("asgi").application
-    shown = "127.0.0.1" if host == "0.0.0.0" else host  # noqa: S104 - only compared
-    url = f"http://[{shown}]:{port}/" if ":" in shown else f"http://{shown}:{port}/"
-    server = Server(
-        application=application,
-        endpoints=build_endpoint_description_strings(host=host, port=port),
-        ping_interval=PING_SECONDS,
-        ping_timeout=PING_SECONDS,
-        websocket_max_message_size=MAX_MESSAGE_BYTES,
-        websocket_max_frame_size=MAX_MESSAGE_BYTES,
-        ready_callable=lambda: print(welcome(url), flush=True),
-    )
-    server.run()
-    if server.abort_start:
-        print(
-            f"Can't listen on {host}:{port}: another server may be running there. "
-            f"Choose another port: PORT={port + 1} make run",
-            file=sys.stderr,
-        )
-        return 1
-    return 0
-
-
-def main() -> int:
-    """Prepare and serve; what a person can mend is said in one line."""
-    environment.assume_development()
-    os.environ.setdefault("DJANGO_SETTINGS_MODULE", "server.settings")
-    try:
-        host, port = address()
-        django.setup()
-        prepare()
-        return serve(host, port)
-    except (ImproperlyConfigured, CommandError, DatabaseError) as error:
-        print(f"{type(error).__name__}: {error}", file=sys.stderr)
-        return 1
-    except KeyboardInterrupt:
-        return INTERRUPTED
+def leave(*_: object) -> None:
+    """End without a traceback, also while modules are being imported."""
+    sys.exit(INTERRUPTED)
 
 
 if __name__ == "__main__":
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+        signal.signal(signal.SIGINT, leave)
+
+    from server.launch import main
+
     sys.exit(main())

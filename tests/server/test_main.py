@@ -98,6 +98,18 @@ def test_it_serves_says_where_and_stops_without_a_traceback(starts: Starts) -> N
     assert "Warning" not in run.output
 
 
+def test_ctrl_c_during_the_start_is_no_error(starts: Starts) -> None:
+    # A database that accepts the connection and never says a word.
+    with socket.create_server(("127.0.0.1", 0)) as database:
+        database.settimeout(20)
+        port = database.getsockname()[1]
+        run = starts(DATABASE_URL=f"postgres://themis@127.0.0.1:{port}/themis")
+        connection, _ = database.accept()
+        with connection:
+            assert run.interrupt() == 130
+    assert run.output == ""
+
+
 def test_the_second_start_is_quick(starts: Starts) -> None:
     first = starts()
     first.wait_until_ready()
