@@ -298,23 +298,16 @@ class NewContext(Protocol):
 def browser() -> Iterator[Browser]:
     """The system's Chromium, one for the run; tests make contexts of their own."""
     chromium = programs.require("chromium")
+    # Playwright's loop runs in this thread, but none of our code runs inside it: the
+    # ORM may be used here, by fixtures too.
+    os.environ["DJANGO_ALLOW_ASYNC_UNSAFE"] = "1"
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(
             executable_path=chromium, args=_CHROMIUM_FLAGS
         )
         yield browser
         browser.close()
-
-
-@pytest.fixture
-def allow_async_unsafe(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    """
-    Let a browser's test use the ORM: Playwright's loop runs in this thread, but none of
-    our code runs inside it.
-    """
-    monkeypatch.setenv("DJANGO_ALLOW_ASYNC_UNSAFE", "1")
+    del os.environ["DJANGO_ALLOW_ASYNC_UNSAFE"]
 
 
 @pytest.fixture
@@ -326,12 +319,12 @@ def page_errors() -> Iterator[PageErrors]:
 
 @pytest.fixture
 def new_context(
-    browser: Browser, page_errors: PageErrors, allow_async_unsafe: None
+    browser: Browser, page_errors: PageErrors, serve: Serve
 ) -> Iterator[NewContext]:
     """Make a browser context (one person's cookies and tabs) whose relative URLs go to
     `server`. Options are Playwright's, such as color_scheme="dark" or viewport.
     """
-    del allow_async_unsafe
+    del serve  # asked for so that pages close before their servers end
     contexts: list[BrowserContext] = []
 
     def make(server: DaphneServer, **options: object) -> BrowserContext:
@@ -368,11 +361,3 @@ def sign_in(new_context: NewContext) -> SignIn:
         return page
 
     return sign_in
-
-
-@pytest.fixture(autouse=True)
-def _no_surprises_from_outside(monkeypatch: pytest.MonkeyPatch) -> None:
-    # What a developer has set for a server of their own is not for tests.
-    for name in list(os.environ):
-        if name.startswith("DJANGO_") and name != "DJANGO_SETTINGS_MODULE":
-            monkeypatch.delenv(name)

@@ -6,7 +6,6 @@ a file for SQLite (threads share it), a private server for PostgreSQL.
 
 import os
 import signal
-import sys
 import tempfile
 from collections.abc import Generator
 from pathlib import Path
@@ -20,6 +19,8 @@ server_key = pytest.StashKey[PostgresServer]()
 
 # Folders whose tests start whole servers and choose the database for each.
 _ONCE = ("tests/e2e/", "tests/faults/")
+
+_OF_A_SERVER = {"BIND", "PORT", "REDIS_URL"}
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -44,7 +45,7 @@ def pytest_load_initial_conftests(
         early_config.add_cleanup(directory.cleanup)
         path = Path(directory.name, "db.sqlite3")
         os.environ["DATABASE_URL"] = f"sqlite:///{path}"
-    os.environ.pop("REDIS_URL", None)
+    _forget_settings_of_a_server()
     return (yield)
 
 
@@ -76,7 +77,14 @@ def _start_postgres(config: pytest.Config) -> None:
     os.environ["DATABASE_URL"] = server.url("themis")
 
 
+def _forget_settings_of_a_server() -> None:
+    # What a developer has set for a server of their own is not for the tests' servers.
+    for name in list(os.environ):
+        if name.startswith(("DJANGO_", "THEMIS_")) or name in _OF_A_SERVER:
+            del os.environ[name]
+
+
 def _end(number: int, frame: object) -> None:
     # So that private processes end when the run is told to.
     del frame
-    sys.exit(128 + number)
+    pytest.exit(signal.strsignal(number) or "", returncode=128 + number)
