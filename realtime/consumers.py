@@ -40,13 +40,14 @@ async def notifications(scope: dict[str, Any], receive: Receive, send: Send) -> 
         _refuse(socket, error)
         return
     hub = get_hub(reconcile)
-    # Join, then read, then send: what is stamped in between is pushed and held.
-    feed = await hub.join(socket, user.pk)
+    feed = hub.add(socket, user.pk)
     try:
+        # Join, then read, then send: what is stamped in between is pushed and held.
+        await hub.join_group(feed)
         await hub.load(socket, feed, position)
         await _converse(socket, feed, hub, receive)
     finally:
-        hub.leave(socket, feed)
+        hub.remove(socket, feed)
 
 
 def _position_of(scope: dict[str, Any]) -> Position:

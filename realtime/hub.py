@@ -93,7 +93,7 @@ class Hub:
         # Losses that the reconciler has repaired: they tell of a sick broker.
         self.repairs = 0
         self._readers = ThreadPoolExecutor(READERS, thread_name_prefix="themis-reader")
-        self._beats: list[weakref.WeakSet[Socket]] = []
+        self._beats: list[set[Socket]] = [set() for _second in range(PING_SECONDS)]
         self._tasks: list[asyncio.Task[None]] = []
 
     @property
@@ -127,11 +127,12 @@ class Hub:
 
     # Sockets come and go
 
-    async def join(self, socket: Socket, user: Any) -> Feed:
+    def add(self, socket: Socket, user: Any) -> Feed:
         """
         Count *socket* among those of *user*, whose pushes it holds from now on.
 
-        Over the limit per user, the oldest is closed.
+        Over the limit per user, the oldest is closed. The caller goes on with
+        `join_group` and `load`, and ends with `remove`.
         """
         feed = self.feeds.get(str(user))
         if feed is None:
@@ -143,13 +144,14 @@ class Hub:
         for oldest in feed.sockets[: -settings.max_connections_per_user]:
             oldest.close(CloseCode.TOO_MANY)
             feed.sockets.remove(oldest)
-        self._next_beat().add(socket)
-        await self.join_group(feed)
+        socket.beat = min(range(PING_SECONDS), key=lambda n: len(self._beats[n]))
+        self._beats[socket.beat].add(socket)
         return feed
 
-    def leave(self, socket: Socket, feed: Feed) -> None:
+    def remove(self, socket: Socket, feed: Feed) -> None:
         """Forget *socket*; the last one's group is left after a while."""
         socket.closed = True
+        self._beats[socket.beat].discard(socket)
         if socket in feed.sockets:
             feed.sockets.remove(socket)
         if not feed.sockets and feed.leaving is None:
@@ -312,18 +314,13 @@ class Hub:
 
     # The heartbeat
 
-    def _next_beat(self) -> weakref.WeakSet[Socket]:
-        if not self._beats:
-            self._beats = [weakref.WeakSet() for _second in range(PING_SECONDS)]
-        return min(self._beats, key=len)
-
     async def _beat(self) -> None:
         """Ping each page every 25 s, a twenty-fifth of them each second."""
         second = 0
         while True:
             await asyncio.sleep(1)
             second = (second + 1) % PING_SECONDS
-            for socket in list(self._beats[second]) if self._beats else ():
+            for socket in self._beats[second].copy():
                 if socket.revision is not None:
                     socket.send_text(ping_frame(socket.epoch, socket.revision))
 

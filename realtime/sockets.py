@@ -32,12 +32,23 @@ class Socket:
     `revision` is the last that its page was sent, None until the first state frame.
     """
 
-    __slots__ = ("_outbox", "_send", "_sending", "closed", "epoch", "held", "revision")
+    __slots__ = (
+        "_outbox",
+        "_send",
+        "_sending",
+        "beat",
+        "closed",
+        "epoch",
+        "held",
+        "revision",
+    )
 
     def __init__(self, send: Send) -> None:
         self._send = send
         self._outbox: deque[dict[str, Any]] = deque()
         self._sending: asyncio.Task[None] | None = None
+        # The second of the heartbeat in which its page is pinged.
+        self.beat = 0
         self.closed = False
         self.epoch = ""
         self.revision: int | None = None

@@ -335,7 +335,7 @@ class UserNotification(models.Model):
         return fields
 
 
-class _ProfileDescriptor(ReverseOneToOneDescriptor[Any, Any]):
+class _ProfileDescriptor(ReverseOneToOneDescriptor):  # type: ignore[type-arg] # can't be subscripted when it runs
     """``user.profile``, made with the defaults where the user has none yet."""
 
     def __get__(self, instance: Any, cls: Any = None) -> Any:
