@@ -46,7 +46,7 @@ export class Row {
     this.readButton.hidden = !isUnread;
 
     setText(part(this.element, "title"), item.title);
-    setText(part(this.element, "message"), item.message);
+    setText(part(this.element, "message-text"), item.message);
     part(this.element, "message").hidden = item.message === "";
     this.link.href = openUrl(item, mountUrl);
     const host = foreignHost(item.url, location.origin);
