@@ -17,7 +17,7 @@ class FieldTracker:
 
     def __init__(self, instance: models.Model) -> None:
         self._instance = instance
-        self._fields = instance._meta.concrete_fields  # noqa: SLF001 - documented
+        self._fields = instance._meta.concrete_fields
         self._saved: dict[str, Any] = {}
 
     def has_changed(self, name: str) -> bool:
