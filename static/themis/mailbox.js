@@ -60,7 +60,7 @@ export class Mailbox {
     this.store = new Store({ unread: config.unread });
     this.connection = new Connection({
       stateUrl: config.stateUrl,
-      socketUrl: config.socketUrl,
+      socketUrl: socketAddress(config.socketUrl),
       pollInterval: config.pollInterval,
       position: () => this.store.position,
     });
@@ -154,4 +154,18 @@ export class Mailbox {
     this.connection.stop();
     if (Mailbox.#open.get(this.#config.stateUrl) === this) Mailbox.#open.delete(this.#config.stateUrl);
   }
+}
+
+/**
+ * The whole address of a socket that the server names by path or in full. Never a
+ * plain one from a page that came encrypted.
+ *
+ * @param {string} url
+ */
+function socketAddress(url) {
+  if (url === "" || !URL.canParse(url, location.href)) return "";
+  const address = new URL(url, location.href);
+  const isSecure = location.protocol === "https:" || /^(https|wss):$/.test(address.protocol);
+  address.protocol = isSecure ? "wss:" : "ws:";
+  return address.href;
 }
