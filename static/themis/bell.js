@@ -128,7 +128,10 @@ export class ThemisBellElement extends HTMLElement {
     // Coming back from where a notification led must not find the panel open.
     addEventListener("pagehide", () => panel.element.hidePopover(), { signal });
     addEventListener("resize", () => this.#place(), { signal });
-    addEventListener("scroll", () => this.#place(), { signal, capture: true, passive: true });
+    const scrolled = (/** @type {Event} */ { target }) => {
+      if (!(target instanceof Node) || !panel.element.contains(target)) this.#place();
+    };
+    addEventListener("scroll", scrolled, { signal, capture: true, passive: true });
   }
 
   /**

@@ -54,8 +54,8 @@ export class LiveSocket {
     this.#holder = holder;
     this.#deadline = new Alarm(clock, () => this.#checkDeadline());
     this.#pong = new Alarm(clock, () => this.#end(0));
-    this.#deadline.set(CONNECT_TIMEOUT);
     this.#socket = new WebSocket(withPosition(url, holder.position()));
+    this.#deadline.set(CONNECT_TIMEOUT);
     this.#socket.onmessage = (event) => this.#receive(event.data);
     this.#socket.onclose = (event) => this.#end(event.code);
   }

@@ -353,7 +353,7 @@ describe("polling", () => {
     }
   });
 
-  it("starts at once where the socket's address is impossible", () => {
+  it("starts at once where the socket's address is impossible", async () => {
     const page = newPage({ withSocket: false });
     assert.equal(page.connection.state, "polling");
     const broken = class {
@@ -366,6 +366,8 @@ describe("polling", () => {
       WebSocket: broken, fetch: page.fetch, clock: page.clock,
     });
     connection.start();
+    assert.equal(connection.state, "polling");
+    await page.clock.advance(60_000);
     assert.equal(connection.state, "polling");
   });
 
