@@ -18,6 +18,10 @@ class _HandshakeRequest(HttpRequest):
         self.META["SERVER_NAME"] = host
         self.META["SERVER_PORT"] = str(port)
         for name, value in scope.get("headers", ()):
+            if b"_" in name:
+                # Django's handlers don't read it either: it would pass for the
+                # header with a hyphen that only the proxy may set.
+                continue
             key = f"HTTP_{name.decode('latin1').upper().replace('-', '_')}"
             # A second header of a name is somebody's attempt to be read differently.
             text = value.decode("latin1")
@@ -38,7 +42,6 @@ def is_allowed(scope: dict[str, Any]) -> bool:
     request = _HandshakeRequest(scope)
     if "HTTP_ORIGIN" not in request.META:
         return False
-    return bool(_RULE._origin_verified(request))  # noqa: SLF001 -- Django's rule itself
-
-
-_RULE: Any = CsrfViewMiddleware(lambda _request: HttpResponse())
+    # A new one each time: it keeps the trusted origins that it has read once.
+    rule: Any = CsrfViewMiddleware(lambda _request: HttpResponse())
+    return bool(rule._origin_verified(request))  # noqa: SLF001 -- Django's rule itself

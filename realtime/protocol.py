@@ -87,7 +87,11 @@ def parse(text: str | None) -> Sync | Ping | Ack:
     if text is None:
         message = "frames are text, not binary"
         raise MalformedFrameError(message)
-    if len(text) > MAX_FRAME_BYTES or len(text.encode()) > MAX_FRAME_BYTES:
+    # Whether a server lets lone surrogates through or not: no reason to fail.
+    if (
+        len(text) > MAX_FRAME_BYTES
+        or len(text.encode(errors="surrogatepass")) > MAX_FRAME_BYTES
+    ):
         message = f"frames have at most {MAX_FRAME_BYTES} bytes"
         raise MalformedFrameError(message)
     try:

@@ -1,0 +1,40 @@
+"""Fixtures for tests of the push side."""
+
+from collections.abc import AsyncIterator
+
+import pytest
+
+from realtime.hub import Hub, running_hubs
+from tests.realtime.harness import Box, FakeLayer
+from themis import mailbox
+
+
+@pytest.fixture
+def box(monkeypatch: pytest.MonkeyPatch) -> Box:
+    """What the hub reads instead of a database."""
+    box = Box()
+    monkeypatch.setattr(mailbox, "read_state", box.read_state)
+    return box
+
+
+@pytest.fixture
+async def layer() -> FakeLayer:
+    return FakeLayer()
+
+
+@pytest.fixture
+async def hub(layer: FakeLayer) -> AsyncIterator[Hub]:
+    """The hub of the test's loop, on the fake layer; without a reconciler."""
+    hub = Hub()
+    hub.layer = layer
+    hub.start()
+    yield hub
+    await hub.stop()
+
+
+@pytest.fixture
+async def hubs() -> AsyncIterator[None]:
+    """Let the application make its own hub, and end that with the test."""
+    yield
+    for hub in running_hubs():
+        await hub.stop()
