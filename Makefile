@@ -4,6 +4,8 @@ VENV ?= .venv
 PORT ?= 8000
 # Set PYTHON to choose the interpreter that makes the environment.
 export PYTHON
+# Without cached bytecode every server that a test starts compiles Django again.
+unexport PYTHONDONTWRITEBYTECODE
 # Arguments for pytest: make quick ARGS="-k dedup -x"
 ARGS ?=
 
