@@ -85,7 +85,7 @@ test: services lint types js ## Run everything: linters, types, JavaScript, the 
 	$(PY) -m pytest --database postgres $(ARGS)
 
 .PHONY: quick
-quick: $(DEV_STAMP) ## Run the tests that start no server, on SQLite
+quick: $(DEV_STAMP) ## Run the tests of single parts, on SQLite
 	$(PY) -m pytest -m "not once" $(ARGS)
 
 .PHONY: e2e
