@@ -3,21 +3,25 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
-from datetime import datetime
+from datetime import MAXYEAR, MINYEAR, UTC, datetime
 from functools import wraps
 from http import HTTPStatus
 from typing import Any
 
+from django.conf import settings as django_settings
 from django.core.exceptions import ObjectDoesNotExist, RequestDataTooBig
 from django.db import OperationalError, transaction
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpRequest, HttpResponse, RawPostDataException
+from django.utils import timezone
 from django.utils.cache import add_never_cache_headers
 from django.utils.http import parse_etags, quote_etag
 from django.utils.translation import gettext as _
 
 from themis import mailbox
 from themis.conf import settings
+from themis.content import clean_source
 from themis.events import VERSION, encode, wire_time
 from themis.locking import is_contention
 from themis.models import Level
@@ -27,17 +31,24 @@ View = Callable[..., HttpResponse]
 MAX_IDS = 1_000
 # What a BigIntegerField holds; anything above is nobody's.
 MAX_INTEGER = 2**63 - 1
-MAX_EPOCH_LENGTH = 64
+MAX_DIGITS = len(str(MAX_INTEGER))
+
+_EPOCH = re.compile(r"[ -~]{1,64}")
+_TIME = re.compile(
+    r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{1,6})?(Z|[+-]\d\d:\d\d)", re.ASCII
+)
 
 
 class ProblemError(Exception):
     """An error that is answered as ``application/problem+json`` (RFC 9457)."""
 
-    def __init__(self, status: HTTPStatus, detail: str, **errors: str) -> None:
+    def __init__(
+        self, status: HTTPStatus, detail: str, errors: dict[str, str] | None = None
+    ) -> None:
         super().__init__(detail)
         self.status = status
         self.detail = detail
-        self.errors = errors
+        self.errors = errors or {}
 
     def to_response(self) -> HttpResponse:
         """Return the answer; `errors` names the fields that are wrong."""
@@ -50,17 +61,16 @@ class ProblemError(Exception):
         if self.errors:
             problem["errors"] = self.errors
         return HttpResponse(
-            encode(problem),
+            # In ASCII: an unknown field may be named by what UTF-8 can't encode.
+            json.dumps(problem),
             status=self.status.value,
             content_type="application/problem+json",
         )
 
 
-def bad_request(**errors: str) -> ProblemError:
+def bad_request(errors: dict[str, str]) -> ProblemError:
     """Return the refusal of a request whose named fields are wrong."""
-    return ProblemError(
-        HTTPStatus.BAD_REQUEST, _("The request is not valid."), **errors
-    )
+    return ProblemError(HTTPStatus.BAD_REQUEST, _("The request is not valid."), errors)
 
 
 def endpoint(method: str) -> Callable[[View], View]:
@@ -117,13 +127,13 @@ def state(request: HttpRequest) -> HttpResponse:
     The weak ETag covers all that the answer depends on; a 304 costs one statement
     besides the session and the user.
     """
-    since = _read_since(request)
-    epoch = request.GET.get("epoch") or None
-    if epoch is not None and len(epoch) > MAX_EPOCH_LENGTH:
-        raise bad_request(epoch=_("This is no epoch."))
+    since, epoch = _read_position(request)
     box = mailbox.look(request.user.pk)
-    position = f"{VERSION}-{box.epoch}-{box.revision}-{settings.poll_interval}"
-    etag = "W/" + quote_etag(f"{position}-{since}-{epoch}")
+    # Any other epoch is answered like none, and what a client sends is kept out of
+    # the header.
+    known = since if epoch == box.epoch else None
+    place = f"{VERSION}-{box.epoch}-{box.revision}-{settings.poll_interval}-{known}"
+    etag = "W/" + quote_etag(place)
     if etag in parse_etags(request.headers.get("If-None-Match", "")):
         response = HttpResponse(status=HTTPStatus.NOT_MODIFIED.value)
     else:
@@ -133,13 +143,21 @@ def state(request: HttpRequest) -> HttpResponse:
     return response
 
 
-def _read_since(request: HttpRequest) -> int | None:
-    text = request.GET.get("since") or None
-    if text is None:
-        return None
-    if not (text.isascii() and text.isdigit() and int(text[:20]) <= MAX_INTEGER):
-        raise bad_request(since=_("This is no revision."))
-    return int(text)
+def _read_position(request: HttpRequest) -> tuple[int | None, str | None]:
+    since, epoch = request.GET.get("since"), request.GET.get("epoch")
+    revision = _to_integer(since) if since else None
+    if since and revision is None:
+        raise bad_request({"since": _("This is no revision.")})
+    try:
+        return revision, _parse_epoch(epoch) if epoch else None
+    except ValueError as error:
+        raise bad_request({"epoch": str(error)}) from error
+
+
+def _to_integer(text: str) -> int | None:
+    """Return the number that *text* spells in digits, if a column can hold it."""
+    digits = text.isascii() and text.isdigit() and len(text) <= MAX_DIGITS
+    return int(text) if digits and int(text) <= MAX_INTEGER else None
 
 
 @endpoint("POST")
@@ -170,6 +188,11 @@ def _parse_body(request: HttpRequest) -> dict[str, Any]:
         raise ProblemError(
             HTTPStatus.REQUEST_ENTITY_TOO_LARGE, _("The body is too large.")
         ) from error
+    except RawPostDataException as error:
+        # The CSRF check has read it as the form that its Content-Type says it is.
+        raise ProblemError(
+            HTTPStatus.UNSUPPORTED_MEDIA_TYPE, _("The body must be JSON, not a form.")
+        ) from error
     except (ValueError, RecursionError) as error:
         raise ProblemError(
             HTTPStatus.BAD_REQUEST, _("The body must be JSON.")
@@ -186,17 +209,17 @@ def _parse_selection(body: dict[str, Any], verb: mailbox.Verb) -> dict[str, Any]
     narrowing = {"epoch", "level", "source_app"} if "up_to" in body else set()
     unknown = sorted(set(body) - set(ways) - narrowing)
     if unknown:
-        raise bad_request(**dict.fromkeys(unknown, _("This is not expected here.")))
+        raise bad_request(dict.fromkeys(unknown, _("This is not expected here.")))
     if len(set(body) & set(ways)) != 1:
         choice = " / ".join(ways)
         wrong = _("Give exactly one of {choice}.").format(choice=choice)
-        raise bad_request(**dict.fromkeys(ways, wrong))
+        raise bad_request(dict.fromkeys(ways, wrong))
     parsed: dict[str, Any] = {}
     for name, value in body.items():
         try:
             parsed[name] = _PARSERS[name](value)
-        except (ValueError, TypeError) as error:
-            raise bad_request(**{name: str(error)}) from error
+        except ValueError as error:
+            raise bad_request({name: str(error)}) from error
     return parsed
 
 
@@ -208,12 +231,11 @@ def _parse_ids(value: object) -> list[int]:
 
 
 def _parse_id(value: object) -> int:
-    text = str(value) if isinstance(value, str | int) else ""
-    if isinstance(value, bool) or not (
-        text.isascii() and text.isdigit() and int(text[:20]) <= MAX_INTEGER
-    ):
+    wanted = isinstance(value, str | int) and not isinstance(value, bool)
+    pk = _to_integer(str(value)) if wanted else None
+    if pk is None:
         raise ValueError(_("An id is a string of digits."))
-    return int(text)
+    return pk
 
 
 def _parse_revision(value: object) -> int:
@@ -230,26 +252,40 @@ def _parse_level(value: object) -> str:
     return str(value)
 
 
-def _parse_text(value: object) -> str:
-    if not isinstance(value, str) or len(value) > MAX_EPOCH_LENGTH * 2:
-        raise ValueError(_("This must be a short string."))
+def _parse_epoch(value: object) -> str:
+    if not isinstance(value, str) or not _EPOCH.fullmatch(value):
+        raise ValueError(_("This is no epoch."))
+    return value
+
+
+def _parse_source_app(value: object) -> str:
+    # What a field can't store can't be asked for either: NUL, a lone surrogate.
+    if not isinstance(value, str) or clean_source(value, name="source_app") != value:
+        raise ValueError(_("This is no source."))
     return value
 
 
 def _parse_time(value: object) -> datetime:
-    if not isinstance(value, str):
-        raise TypeError(_("This must be a time as an earlier answer gave it."))
-    moment = datetime.fromisoformat(value)
-    if moment.tzinfo is None:
-        raise ValueError(_("The time needs its zone, as in …Z."))
-    return moment
+    msg = _("This must be a time as an earlier answer gave it, with its zone.")
+    if not isinstance(value, str) or not _TIME.fullmatch(value):
+        raise ValueError(msg)
+    try:
+        moment = datetime.fromisoformat(value).astimezone(UTC)
+    except (ValueError, OverflowError) as error:
+        raise ValueError(msg) from error
+    # Not at the ends of the calendar, where another zone would be another year.
+    if not MINYEAR < moment.year < MAXYEAR:
+        raise ValueError(_("Nothing happened then."))
+    if django_settings.USE_TZ:
+        return moment
+    return timezone.make_naive(moment, timezone.get_default_timezone())
 
 
 _PARSERS: dict[str, Callable[[object], Any]] = {
     "ids": _parse_ids,
     "up_to": _parse_revision,
-    "epoch": _parse_text,
+    "epoch": _parse_epoch,
     "level": _parse_level,
-    "source_app": _parse_text,
+    "source_app": _parse_source_app,
     "at": _parse_time,
 }
