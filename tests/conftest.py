@@ -244,7 +244,6 @@ def test_database_url(transactional_db: None, request: pytest.FixtureRequest) ->
     from its own process, with the ORM, to a server that reads the same rows. Name this
     fixture before `serve`, so that the server ends before the rows are cleared.
     """
-    del transactional_db
     name = settings.DATABASES["default"]["NAME"]
     server = request.config.stash.get(server_key, None)
     return server.url(str(name)) if server else f"sqlite:///{name}"
@@ -324,7 +323,7 @@ def new_context(
     """Make a browser context (one person's cookies and tabs) whose relative URLs go to
     `server`. Options are Playwright's, such as color_scheme="dark" or viewport.
     """
-    del serve  # asked for so that pages close before their servers end
+    # `serve` is asked for so that pages close before their servers end.
     contexts: list[BrowserContext] = []
 
     def make(server: DaphneServer, **options: object) -> BrowserContext:

@@ -1,4 +1,4 @@
-"""Who may import whom. The rules stand in pyproject.toml; JavaScript has its own test."""
+"""Who may import whom. Most rules stand in pyproject.toml; JavaScript has its own."""
 
 import ast
 import subprocess
@@ -26,7 +26,7 @@ def test_python_modules_obey_the_contracts() -> None:
 
 @pytest.mark.parametrize("package", ["demo", "realtime", "server", "themis"])
 def test_packages_know_nothing_of_asgi_and_tests(package: str) -> None:
-    """import-linter can't say it: asgi is no package, and tests are not its business."""
+    """import-linter can't say it: asgi is no package, and `tests` is not analysed."""
     for path in (ROOT / package).rglob("*.py"):
         for node in ast.walk(ast.parse(path.read_text())):
             if isinstance(node, ast.Import):
