@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from http import HTTPStatus
 from typing import Any
 from urllib.parse import urlencode
@@ -28,6 +29,9 @@ from themis.models import UserNotification, is_listed, is_open
 from themis.stamping import database, on_wire, plain
 
 PAGE = 25
+
+# What a BigIntegerField holds, whatever the digits are.
+_NUMBER = re.compile(r"[0-9]{1,18}")
 
 
 @method_decorator(
@@ -81,9 +85,9 @@ class NotificationListView(View):
         """Mark one as read, or all that the page showed; then show the list again."""
         which: dict[str, Any] = {}
         one, up_to = request.POST.get("ids", ""), request.POST.get("up_to", "")
-        if one.isascii() and one.isdigit():
+        if _NUMBER.fullmatch(one):
             which["ids"] = [int(one)]
-        elif up_to.isascii() and up_to.isdigit():
+        elif _NUMBER.fullmatch(up_to):
             which["up_to"] = int(up_to)
         else:
             return HttpResponse(
@@ -91,12 +95,13 @@ class NotificationListView(View):
             )
         try:
             mailbox.change(request.user.pk, "read", **which)
-        except (ObjectDoesNotExist, OverflowError):
-            messages.info(request, _("This notification is no longer there."))
+        except ObjectDoesNotExist:
+            _say_it_is_gone(request)
         except OperationalError as error:
             if not is_contention(error):
                 raise
-            messages.warning(request, _("That didn't work just now; try again."))
+            problem = _("That didn't work just now; try again.")
+            messages.warning(request, problem, fail_silently=True)
         return HttpResponseRedirect(request.get_full_path())
 
 
@@ -109,10 +114,15 @@ def _parse_cursor(text: str | None) -> tuple[int, int] | None:
     if not text:
         return None
     revision, _dash, pk = text.partition("-")
-    for number in (revision, pk):
-        if not (number.isascii() and number.isdigit() and len(number) < 19):  # noqa: PLR2004 -- digits of a BigIntegerField
-            raise Http404
+    if not (_NUMBER.fullmatch(revision) and _NUMBER.fullmatch(pk)):
+        raise Http404
     return int(revision), int(pk)
+
+
+def _say_it_is_gone(request: HttpRequest) -> None:
+    gone = _("This notification is no longer there.")
+    # A host may do without the messages framework.
+    messages.info(request, gone, fail_silently=True)
 
 
 @require_safe
@@ -129,7 +139,7 @@ def open_notification(request: HttpRequest, pk: int) -> HttpResponse:
     mine = UserNotification.objects.using(database()).filter(user=request.user.pk)
     row = mine.filter(pk=pk).first()
     if row is None:
-        messages.info(request, _("This notification is no longer there."))
+        _say_it_is_gone(request)
         return HttpResponseRedirect(reverse("themis:list"))
     if request.method == "GET" and not _is_prefetch(request):
         _mark_read(row)

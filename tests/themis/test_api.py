@@ -3,7 +3,6 @@
 import json
 import logging
 import re
-import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,7 +12,7 @@ from typing import Any
 
 import pytest
 from django.contrib.auth.models import User
-from django.db import connection, connections, transaction
+from django.db import connection, transaction
 from django.test import Client, TestCase
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
@@ -23,6 +22,7 @@ from hypothesis import strategies as st
 from pytest_django import Settings
 
 from tests.themis.conftest import Clock, make_user
+from tests.themis.contention import elsewhere, writing
 from themis import mailbox, stamping
 from themis.events import Changes
 from themis.models import Mailbox, UserNotification
@@ -1238,34 +1238,6 @@ class TestAnyRequest:
             assert_is_weak_etag(response["ETag"])
 
 
-@contextmanager
-def writing(row: UserNotification) -> Iterator[None]:
-    """Another connection is writing `row`, and takes its time.
-
-    On PostgreSQL it locks the row; on SQLite, where one writes at a time, everything.
-    """
-    locked, done = threading.Event(), threading.Event()
-
-    def write() -> None:
-        try:
-            with transaction.atomic():
-                UserNotification.objects.filter(pk=row.pk).update(title="Held")
-                locked.set()
-                done.wait(timeout=30)
-        finally:
-            locked.set()
-            connections.close_all()
-
-    thread = threading.Thread(target=write)
-    thread.start()
-    try:
-        assert locked.wait(timeout=10)
-        yield
-    finally:
-        done.set()
-        thread.join(timeout=10)
-
-
 @pytest.mark.django_db(transaction=True)
 class TestContention:
     @pytest.mark.parametrize("verb", ["read", "dismiss"])
@@ -1289,25 +1261,10 @@ class TestContention:
         self, client: Client, ada: User
     ) -> None:
         row = notified(ada)
-        held, done = threading.Event(), threading.Event()
-
-        def stamp() -> None:
-            try:
-                with stamping.hold([ada.pk], "default"):
-                    held.set()
-                    done.wait(timeout=30)
-            finally:
-                held.set()
-                connections.close_all()
-
-        thread = threading.Thread(target=stamp)
-        thread.start()
-        assert held.wait(timeout=10)
-        began = time.monotonic()
-        response = post(client, "read", {"ids": [str(row.pk)]})
-        waited = time.monotonic() - began
-        done.set()
-        thread.join(timeout=10)
+        with elsewhere(stamping.hold([ada.pk], "default")):
+            began = time.monotonic()
+            response = post(client, "read", {"ids": [str(row.pk)]})
+            waited = time.monotonic() - began
         assert_problem(response, 503)
         assert "Retry-After" in response
         assert waited < 4
