@@ -1,0 +1,50 @@
+"""Fixtures for tests of the mailbox: accounts, and what leaves for open pages."""
+
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from django.contrib.auth.models import User
+from django.utils import timezone
+from pytest_django import Settings
+
+from tests.themis import broadcasting
+from themis.events import Changes
+
+
+@pytest.fixture(autouse=True)
+def sent(settings: Settings) -> Iterator[list[Changes]]:
+    """What was broadcast, in order."""
+    settings.THEMIS_BROADCASTER = broadcasting.PATH
+    broadcaster = broadcasting.CollectingBroadcaster
+    broadcaster.sent.clear()
+    yield broadcaster.sent
+    broadcaster.sent.clear()
+    broadcaster.listeners.clear()
+
+
+class Clock:
+    """The time, which passes only when a test says so (and a microsecond a look)."""
+
+    def __init__(self) -> None:
+        self.time = datetime(2030, 1, 1, tzinfo=UTC)
+
+    def now(self) -> datetime:
+        self.time += timedelta(microseconds=1)
+        return self.time
+
+    def advance(self, **by: float) -> None:
+        self.time += timedelta(**by)
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    """The clock that Themis reads while the test runs."""
+    clock = Clock()
+    monkeypatch.setattr(timezone, "now", clock.now)
+    return clock
+
+
+def make_user(username: str) -> User:
+    """An account as sign-up makes it."""
+    return User.objects.create_user(username)

@@ -1,0 +1,1020 @@
+"""The protocol as a whole: whatever happens, each page equals a fresh snapshot.
+
+Hypothesis plays hosts that write, roll back and crash, people who read and dismiss,
+operators who restore backups, and pages whose frames are lost, repeated, reordered and
+late, on a real database with real commits. A small model beside it knows what must be
+in the tables; `Mirror` knows what a page makes of frames. The window is 3 and all
+other limits are small, so that every boundary is met.
+
+MODEL_CHECK_EXAMPLES and MODEL_CHECK_STEPS in the environment make it search longer.
+"""
+
+import contextlib
+import copy
+import logging
+import os
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
+from typing import Any, ClassVar, Literal
+
+import pytest
+from django.core.exceptions import ObjectDoesNotExist
+from django.db import DatabaseError, models, transaction
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    initialize,
+    invariant,
+    precondition,
+    rule,
+    run_state_machine_as_test,
+)
+
+import themis.models
+from tests.mirror import Mirror, over_the_wire
+from tests.themis.broadcasting import CollectingBroadcaster
+from tests.themis.conftest import Clock, make_user
+from themis import mailbox, ringing, stamping
+from themis.events import Changes, Snapshot, wire_time
+from themis.models import (
+    Mailbox,
+    Tombstone,
+    UserNotification,
+    UserProfile,
+    make_epoch,
+)
+from themis.notifications import notify_user
+
+WINDOW = 3
+CHANGES_LIMIT = 5
+ROWS_PER_STAMP = 4
+CHUNK = 2
+
+EXAMPLES = int(os.environ.get("MODEL_CHECK_EXAMPLES", "60"))
+STEPS = int(os.environ.get("MODEL_CHECK_STEPS", "40"))
+
+TABLES = (UserNotification, Tombstone, Mailbox, UserProfile)
+
+
+def plain(model: type[models.Model]) -> models.QuerySet[Any]:
+    """All rows, with writes that nothing follows."""
+    return models.QuerySet(model)
+
+
+@dataclass
+class Known:
+    """What must be in a row of UserNotification."""
+
+    user_id: int
+    source_id: str
+    title: str
+    level: str
+    read_at: datetime | None = None
+    dismissed_at: datetime | None = None
+    expires_at: datetime | None = None
+    # It asked to be dropped if it is a second one.
+    asked: bool = False
+    # It was listed from its birth on: whoever watched has heard of it.
+    steady: bool = True
+    # Somebody changed it after it was made: two of a kind may be open then.
+    meddled: bool = False
+
+    @classmethod
+    def of(cls, row: UserNotification) -> "Known":
+        return cls(
+            user_id=row.user_id,
+            source_id=row.source_id,
+            title=row.title,
+            level=row.level,
+            read_at=row.read_at,
+            dismissed_at=row.dismissed_at,
+            expires_at=row.expires_at,
+        )
+
+    @property
+    def identity(self) -> tuple[object, ...]:
+        """What makes another one its duplicate."""
+        if self.source_id:
+            return self.user_id, self.source_id
+        return self.user_id, self.level, self.title
+
+    def is_listed(self, now: datetime) -> bool:
+        expired = self.expires_at is not None and self.expires_at <= now
+        return self.dismissed_at is None and not expired
+
+    def is_open(self, now: datetime) -> bool:
+        return self.read_at is None and self.is_listed(now)
+
+
+@dataclass(frozen=True)
+class Act:
+    """One write by host code."""
+
+    kind: Literal[
+        "notify", "update", "save", "delete", "remove", "move", "prefer", "bulk", "late"
+    ]
+    user: int
+    pick: int
+    source: str
+    change: str
+    deduplicate: bool
+    lifetime: int | None
+
+
+ACTS = st.builds(
+    Act,
+    kind=st.sampled_from(
+        (
+            *("notify", "notify", "notify", "notify", "update", "update", "save"),
+            *("delete", "remove", "move", "prefer", "bulk", "late"),
+        )
+    ),
+    user=st.integers(0, 1),
+    pick=st.integers(0, 9),
+    source=st.sampled_from(("", "1", "2")),
+    change=st.sampled_from(
+        ("read", "unread", "dismiss", "restore", "expire", "retitle", "resource")
+    ),
+    deduplicate=st.booleans(),
+    lifetime=st.none() | st.integers(1, 3),
+)
+
+
+@dataclass
+class Page:
+    """An open page, the frames on their way to it, and what it has heard."""
+
+    user: int
+    mirror: Mirror = field(default_factory=lambda: Mirror(window=WINDOW))
+    connected: bool = True
+    inbox: list[dict[str, Any]] = field(default_factory=list)
+    heard: Counter[tuple[str, int]] = field(default_factory=Counter)
+    # Where its last snapshot was: nothing is promised about what came before.
+    baseline: tuple[str | None, int] = (None, 0)
+
+
+class MailboxMachine(RuleBasedStateMachine):
+    """The mailboxes of two users, their pages, and everyone who writes."""
+
+    users: ClassVar[list[Any]]
+    clock: ClassVar[Clock]
+
+    def __init__(self) -> None:
+        super().__init__()
+        for table in TABLES:
+            if table is not UserProfile:
+                plain(table)._raw_delete(using="default")
+        plain(UserProfile).update(browser_notifications_enabled=False, pending=False)
+        self.known: dict[int, Known] = {}
+        self.pages: list[Page] = []
+        self.births: dict[int, int] = {}
+        self.revisions: dict[int, int] = {}
+        self.handles: list[tuple[int, str, datetime]] = []
+        self.stale: dict[int, UserNotification] = {}
+        self.backup: tuple[dict[Any, Any], dict[int, Known], dict[int, int]] | None
+        self.backup = None
+        self.touched: set[int] = set()
+        self.titles = 0
+        self.errors: list[str] = []
+        self.log = _ErrorLog(self.errors)
+        self.log.attach()
+        CollectingBroadcaster.listeners[:] = [self._on_broadcast]
+
+    def teardown(self) -> None:
+        self.log.detach()
+        CollectingBroadcaster.listeners.clear()
+        CollectingBroadcaster.sent.clear()
+
+    # Hosts
+
+    @rule(act=ACTS, crash=st.sampled_from((False, False, False, True)))
+    def host_writes(self, act: Act, crash: bool) -> None:
+        """Host code writes with no transaction open."""
+        self.touched = set()
+        with _dying_after_the_commit() if crash else contextlib.nullcontext():
+            self._act(act)
+        if not crash:
+            self._assert_stamped(self.touched)
+
+    @rule(
+        acts=st.lists(ACTS, min_size=1, max_size=4),
+        inner=st.lists(ACTS, max_size=3),
+        inner_fails=st.booleans(),
+        last=st.lists(ACTS, max_size=1),
+        end=st.sampled_from(("commit", "commit", "rollback", "crash")),
+    )
+    def host_transaction(
+        self,
+        acts: Sequence[Act],
+        inner: Sequence[Act],
+        inner_fails: bool,
+        last: Sequence[Act],
+        end: str,
+    ) -> None:
+        """Host code writes in a transaction, some of it under a savepoint."""
+        before = copy.deepcopy(self.known)
+        self.touched = set()
+        dying = end == "crash"
+        with (
+            _dying_after_the_commit() if dying else contextlib.nullcontext(),
+            transaction.atomic(),
+        ):
+            for act in acts:
+                self._act(act)
+            self._savepoint(inner, fails=inner_fails)
+            for act in last:
+                self._act(act)
+            transaction.set_rollback(end == "rollback")
+        if end == "rollback":
+            self.known, self.touched = before, set()
+        if not dying:
+            self._assert_stamped(self.touched)
+
+    def _savepoint(self, acts: Sequence[Act], *, fails: bool) -> None:
+        before, touched = copy.deepcopy(self.known), set(self.touched)
+        with transaction.atomic():
+            for act in acts:
+                self._act(act)
+            transaction.set_rollback(fails)
+        if fails:
+            self.known, self.touched = before, touched
+
+    def _act(self, act: Act) -> None:
+        getattr(self, f"_act_{act.kind}")(act)
+
+    def _act_notify(self, act: Act) -> None:
+        user = self.users[act.user]
+        made = Known(
+            user_id=user.pk,
+            source_id=act.source,
+            title=self._title(act),
+            level="info",
+            expires_at=self._expiry(act),
+            asked=act.deduplicate,
+            steady=act.lifetime is None,
+        )
+        now = self.clock.time
+        duplicate = any(
+            other.is_open(now) and other.identity == made.identity
+            for other in self.known.values()
+        )
+        row = notify_user(
+            user,
+            made.title,
+            source_id=made.source_id,
+            deduplicate=act.deduplicate,
+            expires_at=made.expires_at,
+        )
+        if act.deduplicate and duplicate:
+            assert row is None, "a duplicate was let through"
+            return
+        assert row is not None, "skipped without a duplicate"
+        self.known[row.pk] = made
+        if transaction.get_connection().in_atomic_block:
+            # Else it stamps itself, and nothing that somebody left behind.
+            self.touched.add(user.pk)
+
+    def _title(self, act: Act) -> str:
+        """A title of its own for what has a source; some have neither."""
+        if act.source or act.pick % 2:
+            self.titles += 1
+            return f"Title {self.titles}"
+        return "Said before"
+
+    def _expiry(self, act: Act) -> datetime | None:
+        if act.lifetime is None:
+            return None
+        second = self.clock.time.replace(microsecond=0)
+        return second + timedelta(seconds=act.lifetime)
+
+    def _act_late(self, act: Act) -> None:
+        """A deduplicating notify whose claim ran out of time."""
+        user = self.users[act.user]
+        row = UserNotification(
+            user=user,
+            title=self._title(act),
+            source_id=act.source,
+            deduplicate=True,
+        )
+        with ringing.followed("default") as users:
+            models.Model.save(row, force_insert=True)
+            users.add(user.pk)
+        self.known[row.pk] = replace(Known.of(row), asked=True)
+        self.touched.add(user.pk)
+
+    def _act_bulk(self, act: Act) -> None:
+        user = self.users[act.user]
+        rows = UserNotification.objects.bulk_create(
+            UserNotification(user=user, title=f"Bulk {n}", expires_at=self._expiry(act))
+            for n in range(act.pick)
+        )
+        for row in rows:
+            self.known[row.pk] = replace(Known.of(row), steady=act.lifetime is None)
+            self.touched.add(user.pk)
+
+    def _act_update(self, act: Act) -> None:
+        picked, rows = self._picked(act)
+        changes = self._changes(act)
+        rows.update(**changes)
+        self._note(picked, changes)
+
+    def _act_save(self, act: Act) -> None:
+        """Save an instance that may have been loaded long ago."""
+        if act.deduplicate and self.stale:
+            row = self.stale[sorted(self.stale)[act.pick % len(self.stale)]]
+        else:
+            picked, rows = self._picked(act, single=True)
+            if not picked:
+                return
+            row = rows.get()
+            self.stale[row.pk] = copy.copy(row)
+        for name, value in self._changes(act).items():
+            setattr(row, name, value)
+        if row.pk not in self.known:
+            with pytest.raises(DatabaseError):
+                row.save()
+            return
+        before = self.known[row.pk]
+        self.touched |= {before.user_id, row.user_id}
+        if before.user_id != row.user_id:
+            self.births.pop(row.pk, None)
+        row.save()
+        steady = before.steady and row.dismissed_at is None and row.expires_at is None
+        self.known[row.pk] = replace(
+            Known.of(row),
+            asked=before.asked and before.user_id == row.user_id,
+            steady=steady and before.user_id == row.user_id,
+            meddled=True,
+        )
+
+    def _act_delete(self, act: Act) -> None:
+        picked, rows = self._picked(act)
+        count, _by_model = rows.delete()
+        assert count == len(picked)
+        self._forget(picked)
+
+    def _act_remove(self, act: Act) -> None:
+        picked, rows = self._picked(act, single=True)
+        for row in rows:
+            row.delete()
+        self._forget(picked)
+
+    def _act_move(self, act: Act) -> None:
+        picked, rows = self._picked(act)
+        target = self.users[1 - act.user]
+        if act.deduplicate:
+            rows.update(user=target)
+        else:
+            moved = list(rows)
+            for row in moved:
+                row.user = target
+            UserNotification.objects.bulk_update(moved, ["user"])
+        for pk in picked:
+            self.touched |= {self.known[pk].user_id, target.pk}
+            self.births.pop(pk, None)
+            moved_row = self.known[pk]
+            moved_row.user_id, moved_row.steady = target.pk, False
+            # Whoever moves it wants it to be there.
+            moved_row.meddled, moved_row.asked = True, False
+
+    def _act_prefer(self, act: Act) -> None:
+        user = self.users[act.user]
+        if act.deduplicate:
+            profile = UserProfile.objects.get(user=user)
+            profile.browser_notifications_enabled = bool(act.pick % 2)
+            profile.save()
+        else:
+            profiles = UserProfile.objects.filter(user=user)
+            profiles.update(browser_notifications_enabled=bool(act.pick % 2))
+        self.touched.add(user.pk)
+
+    def _picked(
+        self, act: Act, *, single: bool = False
+    ) -> tuple[list[int], models.QuerySet[UserNotification]]:
+        """Rows of one user: one of them, or all of one source."""
+        user = self.users[act.user]
+        rows = UserNotification.objects.filter(user=user)
+        mine = sorted(pk for pk, row in self.known.items() if row.user_id == user.pk)
+        if single or act.pick % 2:
+            picked = [mine[act.pick % len(mine)]] if mine else []
+            return picked, rows.filter(pk__in=picked)
+        picked = [pk for pk in mine if self.known[pk].source_id == act.source]
+        return picked, rows.filter(source_id=act.source)
+
+    def _changes(self, act: Act) -> dict[str, Any]:
+        if act.change == "retitle":
+            self.titles += 1
+        changes: dict[str, dict[str, Any]] = {
+            "read": {"read_at": self.clock.now()},
+            "unread": {"read_at": None},
+            "dismiss": {"dismissed_at": self.clock.now()},
+            "restore": {"dismissed_at": None},
+            "expire": {"expires_at": self._expiry(act)},
+            "retitle": {"title": f"Title {self.titles}"},
+            "resource": {"source_id": f"{act.pick % 3}"},
+        }
+        return changes[act.change]
+
+    def _note(self, picked: Sequence[int], changes: dict[str, Any]) -> None:
+        for pk in picked:
+            row = self.known[pk]
+            self.touched.add(row.user_id)
+            self.known[pk] = changed = replace(row, **changes, meddled=True)
+            if changed.dismissed_at is not None or changed.expires_at is not None:
+                changed.steady = False
+
+    def _forget(self, picked: Sequence[int]) -> None:
+        for pk in picked:
+            self.touched.add(self.known.pop(pk).user_id)
+
+    # People
+
+    @rule(
+        user=st.integers(0, 1),
+        verb=st.sampled_from(("read", "unread", "dismiss", "restore")),
+        picks=st.lists(st.integers(0, 9), min_size=1, max_size=7),
+        page=st.integers(0, 3),
+        heard=st.booleans(),
+    )
+    def person_picks(
+        self, user: int, verb: Any, picks: list[int], page: int, heard: bool
+    ) -> None:
+        """A person reads, unreads, dismisses or restores some notifications."""
+        everything = sorted(self.known)
+        if not everything:
+            return
+        ids = {everything[pick % len(everything)] for pick in picks}
+        owner = self.users[user].pk
+        try:
+            answer = mailbox.change(owner, verb, ids=ids)
+        except ObjectDoesNotExist:
+            births = self._births_now()
+            assert not [pk for pk in ids if births.get(pk) == owner]
+            return
+        births = self._births_now()
+        chosen = {pk for pk in ids if births.get(pk) == owner}
+        self._after_change(user, verb, chosen, answer, page if heard else None)
+
+    @rule(
+        user=st.integers(0, 1),
+        verb=st.sampled_from(("read", "dismiss")),
+        page=st.integers(0, 3),
+        heard=st.booleans(),
+        behind=st.integers(0, 2),
+        with_epoch=st.booleans(),
+    )
+    def person_clears(
+        self,
+        *,
+        user: int,
+        verb: Any,
+        page: int,
+        heard: bool,
+        behind: int,
+        with_epoch: bool,
+    ) -> None:
+        """A person reads or dismisses all that the page has rendered."""
+        owner = self.users[user].pk
+        mine = [page for page in self.pages if page.user == user]
+        if not mine:
+            return
+        mirror = mine[page % len(mine)].mirror
+        up_to = max(0, mirror.revision - behind)
+        box = mailbox.look(owner)
+        if with_epoch and mirror.epoch not in {None, box.epoch}:
+            with pytest.raises(mailbox.EpochChangedError):
+                mailbox.change(owner, verb, up_to=up_to, epoch=mirror.epoch)
+            return
+        now = self.clock.time
+        answer = mailbox.change(owner, verb, up_to=up_to)
+        created = {
+            row["id"]: row["created_revision"]
+            for row in plain(UserNotification).filter(user=owner).values()
+        }
+        chosen = {
+            pk
+            for pk, row in self.known.items()
+            if row.user_id == owner
+            and row.is_listed(now)
+            and (created.get(pk) or up_to + 1) <= up_to
+        }
+        self._after_change(user, verb, chosen, answer, page if heard else None)
+
+    @precondition(lambda self: self.handles)
+    @rule(pick=st.integers(0, 9), page=st.integers(0, 3), heard=st.booleans())
+    def person_undoes(self, pick: int, page: int, heard: bool) -> None:
+        """A person takes back one operation."""
+        user, verb, at = self.handles[pick % len(self.handles)]
+        owner = self.users[user].pk
+        undo: Any = {"read": "unread", "dismiss": "restore"}[verb]
+        name = {"read": "read_at", "dismiss": "dismissed_at"}[verb]
+        answer = mailbox.change(owner, undo, at=at)
+        chosen = {
+            pk
+            for pk, row in self.known.items()
+            if row.user_id == owner and getattr(row, name) == at
+        }
+        self._after_change(user, undo, chosen, answer, page if heard else None)
+
+    def _after_change(
+        self,
+        user: int,
+        verb: str,
+        chosen: set[int],
+        answer: tuple[Snapshot | Changes, datetime | None],
+        page: int | None,
+    ) -> None:
+        frame, at = answer
+        name = "read_at" if verb in {"read", "unread"} else "dismissed_at"
+        doing = verb in {"read", "dismiss"}
+        affected = [
+            pk for pk in chosen if (getattr(self.known[pk], name) is None) is doing
+        ]
+        assert (at is not None) is (doing and bool(affected))
+        self._note(affected, {name: at})
+        if at is not None:
+            self.handles.append((user, verb, at))
+        if isinstance(frame, Snapshot):
+            assert len(affected) > CHANGES_LIMIT, "a snapshot that nothing explains"
+        mine = [page for page in self.pages if page.user == user]
+        if page is not None and mine:
+            self._deliver(mine[page % len(mine)], over_the_wire(frame))
+
+    def _births_now(self) -> dict[int, int]:
+        """Whose the notifications are that the wire may show."""
+        rows = plain(UserNotification).filter(created_revision__isnull=False)
+        return dict(rows.values_list("pk", "user_id"))
+
+    # Pages
+
+    @initialize()
+    def two_pages(self) -> None:
+        """Each user has a page open."""
+        for user in (0, 1):
+            self._connect(user)
+
+    @precondition(lambda self: len(self.pages) < 4)
+    @rule(user=st.integers(0, 1))
+    def connect(self, user: int) -> None:
+        """A person opens a page."""
+        self._connect(user)
+
+    def _connect(self, user: int) -> None:
+        page = Page(user)
+        self.pages.append(page)
+        self._ask(page)
+
+    @rule(page=st.integers(0, 3), position=st.integers(0, 3), keep=st.booleans())
+    def deliver(self, page: int, position: int, keep: bool) -> None:
+        """A frame arrives, in order or not, once or not only once."""
+        of = self._page(page)
+        if not of.inbox:
+            return
+        position %= len(of.inbox)
+        frame = of.inbox[position] if keep else of.inbox.pop(position)
+        self._deliver(of, frame)
+
+    @rule(page=st.integers(0, 3))
+    def deliver_all(self, page: int) -> None:
+        """All frames arrive, in order; on a gap the page asks."""
+        of = self._page(page)
+        while of.inbox:
+            if self._deliver(of, of.inbox.pop(0)) == "gap":
+                self._ask(of)
+
+    @rule(page=st.integers(0, 3), count=st.integers(1, 4))
+    def lose(self, page: int, count: int) -> None:
+        """Frames are lost."""
+        del self._page(page).inbox[:count]
+
+    @rule(page=st.integers(0, 3))
+    def disconnect(self, page: int) -> None:
+        """The socket goes down."""
+        of = self._page(page)
+        of.connected = False
+        of.inbox.clear()
+
+    @rule(page=st.integers(0, 3))
+    def ask(self, page: int) -> None:
+        """A page asks what it missed, and gets the answer at once."""
+        of = self._page(page)
+        of.connected = True
+        self._ask(of)
+
+    @rule(page=st.integers(0, 3))
+    def ask_slowly(self, page: int) -> None:
+        """A page asks, and pushes may overtake the answer."""
+        of = self._page(page)
+        of.connected = True
+        of.inbox.append(over_the_wire(self._answer(of)))
+
+    @rule(
+        page=st.integers(0, 3),
+        act=ACTS,
+        crash=st.booleans(),
+        slowly=st.booleans(),
+    )
+    def ask_while_a_host_writes(
+        self, page: int, act: Act, crash: bool, slowly: bool
+    ) -> None:
+        """The server has looked at the mailbox when somebody writes to it."""
+        of = self._page(page)
+        of.connected = True
+        owner = self.users[of.user].pk
+        box = mailbox.look(owner)
+        self.host_writes(act, crash)
+        frame = over_the_wire(mailbox.read_state(owner, **of.mirror.position, box=box))
+        if slowly:
+            of.inbox.append(frame)
+        elif self._deliver(of, frame) == "gap":
+            self._ask(of)
+
+    def _page(self, number: int) -> Page:
+        return self.pages[number % len(self.pages)]
+
+    def _ask(self, page: Page) -> None:
+        outcome = self._deliver(page, over_the_wire(self._answer(page)))
+        assert outcome != "gap", "the answer to a question doesn't fit"
+        self._assert_fresh(page)
+
+    def _answer(self, page: Page) -> Snapshot | Changes:
+        """What the server answers; a snapshot must have its reason."""
+        owner = self.users[page.user].pk
+        box = mailbox.look(owner)
+        since, epoch = page.mirror.position.values()
+        reason = None
+        if epoch != box.epoch:
+            reason = "epoch"
+        elif since > box.revision:
+            reason = "rewind"
+        elif since < box.floor_revision:
+            reason = "floor"
+        else:
+            changed = plain(UserNotification).filter(
+                user=owner, created_revision__isnull=False, revision__gt=since
+            )
+            deleted = plain(Tombstone).filter(user=owner, revision__gt=since)
+            if changed.count() + deleted.count() > CHANGES_LIMIT:
+                reason = "limit"
+        frame = mailbox.read_state(owner, since=since, epoch=epoch, box=box)
+        if isinstance(frame, Snapshot):
+            assert reason, "a snapshot that nothing explains"
+            assert len(frame.items) <= WINDOW
+        else:
+            assert reason is None, "a partial answer"
+            assert frame.since == since
+            self._assert_complete(frame)
+        return frame
+
+    def _deliver(self, page: Page, frame: dict[str, Any]) -> str:
+        if frame.get("poke"):
+            return "gap"
+        outcome, news = page.mirror.apply(frame)
+        if outcome != "applied":
+            assert not news
+            return outcome
+        for item in news:
+            key = item["id"], item["created_revision"]
+            page.heard[key] += 1
+            assert page.heard[key] == 1, "rang twice"
+        if frame["type"] == "snapshot":
+            page.baseline = frame["epoch"], frame["revision"]
+        return outcome
+
+    # Time and operators
+
+    @rule(seconds=st.integers(1, 3))
+    def time_passes(self, seconds: int) -> None:
+        self.clock.advance(seconds=seconds)
+
+    @rule(user=st.integers(0, 1))
+    def look(self, user: int) -> None:
+        """Somebody looks at a mailbox: what waits and what is due is stamped."""
+        mailbox.look(self.users[user].pk)
+        self._assert_stamped({self.users[user].pk})
+
+    @rule()
+    def reconcile(self) -> None:
+        """The reconciler runs: nothing waits in any mailbox."""
+        mailbox.stamp_waiting()
+        self._assert_stamped({user.pk for user in self.users})
+
+    @rule(user=st.integers(0, 1))
+    def new_epoch(self, user: int) -> None:
+        """An operator gives a mailbox a new epoch."""
+        plain(Mailbox).filter(pk=self.users[user].pk).update(epoch=make_epoch())
+
+    @rule(user=st.integers(0, 1), behind=st.integers(0, 2))
+    def raise_floor(self, user: int, behind: int) -> None:
+        """Clean-up forgets old deletions."""
+        mine = plain(Mailbox).filter(pk=self.users[user].pk)
+        for box in mine:
+            floor = max(box.floor_revision, box.revision - behind)
+            mine.update(floor_revision=floor)
+            buried = plain(Tombstone).filter(user=box.pk, revision__lte=floor)
+            buried._raw_delete(using="default")
+
+    @rule()
+    def back_up(self) -> None:
+        tables = {table: list(plain(table)) for table in TABLES}
+        self.backup = tables, copy.deepcopy(self.known), dict(self.births)
+
+    @precondition(lambda self: self.backup)
+    @rule(told=st.booleans())
+    def restore_backup(self, told: bool) -> None:
+        """The database goes back in time; the operator says so, or a page finds out."""
+        assert self.backup is not None
+        tables, self.known, self.births = copy.deepcopy(self.backup)
+        for table in TABLES:
+            plain(table)._raw_delete(using="default")
+        for table, rows in tables.items():
+            plain(table).bulk_create(rows)
+        self.handles = []
+        self.stale = {}
+        self.revisions = dict(plain(Mailbox).values_list("pk", "revision"))
+        for user, account in enumerate(self.users):
+            if told:
+                self.new_epoch(user)
+                continue
+            ahead = [
+                page
+                for page in self.pages
+                if page.user == user
+                and page.mirror.revision > self.revisions.get(account.pk, 0)
+            ]
+            # Nobody can know of frames that were sent in a time that never was.
+            for page in self.pages:
+                if page.user == user and not ahead:
+                    page.inbox.clear()
+            if ahead:
+                self._ask(max(ahead, key=lambda page: page.mirror.revision))
+
+    # What must always hold
+
+    @invariant()
+    def all_is_well(self) -> None:
+        assert not self.errors
+        self._assert_tables()
+        self._assert_all_told()
+        self._assert_pages()
+
+    def _assert_tables(self) -> None:
+        """The rows are what the model says, and keep their `created_revision`."""
+        rows = {row["id"]: row for row in plain(UserNotification).values()}
+        now = self.clock.time
+        self._drop_twins(rows, now)
+        assert rows.keys() == self.known.keys()
+        for pk, row in rows.items():
+            known = self.known[pk]
+            for name in ("user_id", "source_id", "title", "level", "read_at"):
+                assert row[name] == getattr(known, name), name
+            assert row["dismissed_at"] == known.dismissed_at
+            assert row["expires_at"] == known.expires_at
+            if row["created_revision"] is not None:
+                born = self.births.setdefault(pk, row["created_revision"])
+                assert row["created_revision"] == born, "created_revision changed"
+
+    def _drop_twins(self, rows: dict[int, Any], now: datetime) -> None:
+        """A second one that asked not to be, and hadn't been shown, may vanish."""
+        for pk in self.known.keys() - rows.keys():
+            lost = self.known[pk]
+            assert lost.asked
+            assert lost.read_at is None
+            assert lost.dismissed_at is None
+            assert pk not in self.births
+            twins = [
+                other
+                for number, other in self.known.items()
+                if number in rows and other.identity == lost.identity
+            ]
+            assert twins, "dropped without a twin"
+            del self.known[pk]
+        shown = Counter(
+            known.identity
+            for pk, known in self.known.items()
+            if known.is_open(now)
+            and known.asked
+            and not known.meddled
+            and rows[pk]["created_revision"] is not None
+        )
+        assert all(number == 1 for number in shown.values()), "two of a kind"
+
+    def _assert_all_told(self) -> None:
+        """No revision was reached without a broadcast."""
+        for pk, revision in plain(Mailbox).values_list("pk", "revision"):
+            assert revision == self.revisions.get(pk, 0)
+
+    def _assert_pages(self) -> None:
+        """A page at the mailbox's revision equals a fresh snapshot, asked or not."""
+        fresh: dict[int, dict[str, Any] | None] = {}
+        for page in self.pages:
+            if page.user not in fresh:
+                fresh[page.user] = self._expected(page.user)
+            expected = fresh[page.user]
+            mirror = page.mirror
+            if expected and mirror.position == {
+                "since": expected["revision"],
+                "epoch": expected["epoch"],
+            }:
+                self._assert_equal(page, expected)
+
+    def _assert_fresh(self, page: Page) -> None:
+        """The page has just asked: it must know all there is."""
+        expected = self._expected(page.user)
+        assert expected is not None, "something waits after a look"
+        assert page.mirror.epoch == expected["epoch"]
+        assert page.mirror.revision == expected["revision"]
+        self._assert_equal(page, expected)
+
+    def _assert_equal(self, page: Page, expected: dict[str, Any]) -> None:
+        assert page.mirror.shown(self.clock.time) == expected["items"]
+        assert page.mirror.unread == expected["unread"]
+        assert page.mirror.desktop == expected["desktop"]
+        epoch, revision = page.baseline
+        if epoch != page.mirror.epoch:
+            return
+        for pk, created in expected["steady"].items():
+            if created > revision:
+                assert page.heard[str(pk), created] == 1, "never heard of"
+
+    def _expected(self, user: int) -> dict[str, Any] | None:
+        """What a snapshot must say; None while something waits to be stamped."""
+        owner = self.users[user].pk
+        now = self.clock.time
+        profile = plain(UserProfile).get(user=owner)
+        buried = plain(Tombstone).filter(user=owner, revision=None)
+        if profile.pending or buried.exists():
+            return None
+        rows = list(plain(UserNotification).filter(user=owner).values())
+        if any(_is_waiting(row, now) for row in rows):
+            return None
+        box = plain(Mailbox).get(pk=owner)
+        listed = [
+            row
+            for row in rows
+            if row["created_revision"] is not None
+            and self.known[row["id"]].is_listed(now)
+        ]
+        listed.sort(key=lambda row: (row["created_revision"], row["id"]), reverse=True)
+        return {
+            "epoch": box.epoch,
+            "revision": box.revision,
+            "desktop": profile.browser_notifications_enabled,
+            "unread": sum(row["read_at"] is None for row in listed),
+            "items": [_to_item(row) for row in listed[:WINDOW]],
+            "steady": {
+                row["id"]: row["created_revision"]
+                for row in listed
+                if self.known[row["id"]].steady
+            },
+        }
+
+    # What is broadcast
+
+    def _on_broadcast(self, change: Changes) -> None:
+        try:
+            self._check(change)
+        except AssertionError as error:
+            self.errors.append(f"broadcast: {error}")
+        frame: dict[str, Any] = over_the_wire(change)
+        if not change.whole:
+            frame = {"poke": True}
+        for page in self.pages:
+            if page.connected and str(self.users[page.user].pk) == change.user_key:
+                page.inbox.append(copy.deepcopy(frame))
+
+    def _check(self, change: Changes) -> None:
+        owner = int(change.user_key)
+        assert change.since == self.revisions.get(owner, 0), "a hole in the revisions"
+        assert change.revision == change.since + 1
+        self.revisions[owner] = change.revision
+        box = plain(Mailbox).get(pk=owner)
+        assert (change.epoch, change.revision) == (box.epoch, box.revision)
+        now = self.clock.time
+        rows = plain(UserNotification).filter(user=owner)
+        unread = [
+            row
+            for row in rows.filter(created_revision__isnull=False)
+            if row.read_at is None and row.is_listed_at(now)
+        ]
+        assert change.unread == len(unread), "a wrong count"
+        stamped = rows.filter(revision=change.revision).count()
+        buried = plain(Tombstone).filter(user=owner, revision=change.revision).count()
+        assert change.whole == (stamped + buried <= CHANGES_LIMIT)
+        if change.whole:
+            self._assert_complete(change)
+
+    def _assert_complete(self, change: Changes) -> None:
+        """The frame has every row that was stamped since, and nothing of others."""
+        now = self.clock.time
+        rows = plain(UserNotification).filter(user=int(change.user_key))
+        stamped = rows.filter(revision__gt=change.since, created_revision__isnull=False)
+        listed = {row.pk for row in stamped if row.is_listed_at(now)}
+        gone = {row.pk for row in stamped if not row.is_listed_at(now)}
+        buried = plain(Tombstone).filter(
+            user=int(change.user_key), revision__gt=change.since
+        )
+        gone |= set(buried.values_list("notification_id", flat=True))
+        items = {row.pk for row in change.items}
+        assert listed <= items, "something is missing"
+        assert gone - listed == set(change.removed) - listed
+        assert items <= set(rows.values_list("pk", flat=True)), "not this user's"
+        assert all(row.user_id == int(change.user_key) for row in change.items)
+
+    def _assert_stamped(self, owners: set[int]) -> None:
+        """Nothing waits in these mailboxes."""
+        for model in (UserNotification, UserProfile):
+            waiting = plain(model).filter(user__in=owners, pending=True)
+            assert not waiting.exists(), "left pending"
+        buried = plain(Tombstone).filter(user__in=owners, revision=None)
+        assert not buried.exists(), "deletion left pending"
+
+
+def _is_waiting(row: dict[str, Any], now: datetime) -> bool:
+    due = (
+        row["expires_at"] is not None
+        and row["expires_at"] <= now
+        and row["created_revision"] is not None
+        and row["dismissed_at"] is None
+        and not row["expiry_stamped"]
+    )
+    return bool(row["pending"]) or due
+
+
+def _to_item(row: dict[str, Any]) -> dict[str, Any]:
+    """What design section 6 says that an item is."""
+    return {
+        "id": str(row["id"]),
+        "title": row["title"],
+        "message": row["message"],
+        "level": row["level"],
+        "url": row["url"],
+        "open_url": f"{row['id']}/open/",
+        "source": {
+            "app": row["source_app"],
+            "model": row["source_model"],
+            "id": row["source_id"],
+        },
+        "created_at": wire_time(row["created_at"]),
+        "read_at": wire_time(row["read_at"]),
+        "expires_at": wire_time(row["expires_at"]),
+        "created_revision": row["created_revision"],
+        "revision": row["revision"],
+    }
+
+
+@contextlib.contextmanager
+def _dying_after_the_commit() -> Iterator[None]:
+    """The process is killed between the commit and the stamp."""
+    stampers = list(ringing._stampers)
+    ringing._stampers[:] = []
+    try:
+        yield
+    finally:
+        ringing._stampers[:] = stampers
+
+
+class _ErrorLog(logging.Handler):
+    """What was logged as an error, but for the rewinds that pages found."""
+
+    def __init__(self, errors: list[str]) -> None:
+        super().__init__(logging.ERROR)
+        self._errors = errors
+        self._loggers = [logging.getLogger("django"), logging.getLogger("themis")]
+
+    def emit(self, record: logging.LogRecord) -> None:
+        if "went back" not in record.getMessage():
+            self._errors.append(self.format(record))
+
+    def attach(self) -> None:
+        for logger in self._loggers:
+            logger.addHandler(self)
+
+    def detach(self) -> None:
+        for logger in self._loggers:
+            logger.removeHandler(self)
+
+
+@pytest.mark.timeout(0)
+@pytest.mark.django_db(transaction=True)
+def test_each_page_equals_a_fresh_snapshot(
+    monkeypatch: pytest.MonkeyPatch, clock: Clock
+) -> None:
+    """Whoever writes, whatever is lost: pages, counts and revisions are right."""
+    monkeypatch.setattr(stamping, "WINDOW", WINDOW)
+    monkeypatch.setattr(stamping, "CHANGES_LIMIT", CHANGES_LIMIT)
+    monkeypatch.setattr(stamping, "ROWS_PER_STAMP", ROWS_PER_STAMP)
+    monkeypatch.setattr(themis.models, "CHUNK", CHUNK)
+    MailboxMachine.users = [make_user("ada"), make_user("grace")]
+    MailboxMachine.clock = clock
+    run_state_machine_as_test(
+        MailboxMachine,
+        settings=settings(
+            max_examples=EXAMPLES,
+            stateful_step_count=STEPS,
+            suppress_health_check=list(HealthCheck),
+        ),
+    )
