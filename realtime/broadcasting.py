@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from channels.layers import InMemoryChannelLayer, get_channel_layer
+from channels.layers import get_channel_layer
 from django.urls import get_script_prefix
 
 from themis.broadcasters import BaseBroadcaster
@@ -13,7 +14,7 @@ from themis.conf import settings
 from themis.events import Changes, encode
 
 from .groups import group_of
-from .hub import running_hubs
+from .hub import is_local, running_hubs
 from .publishing import get_publisher
 
 if TYPE_CHECKING:
@@ -53,10 +54,12 @@ class ChannelsBroadcaster(BaseBroadcaster):
 
     def broadcast(self, changes: Sequence[Changes]) -> None:
         """Send each change to its user's open pages; returns at once, never raises."""
-        if isinstance(get_channel_layer(), InMemoryChannelLayer):
+        if is_local(get_channel_layer()):
             for hub in running_hubs():
-                for change in changes:
-                    hub.loop.call_soon_threadsafe(hub.receive, to_message(change))
+                # A loop that has ended has no pages either.
+                with contextlib.suppress(RuntimeError):
+                    for change in changes:
+                        hub.loop.call_soon_threadsafe(hub.receive, to_message(change))
             return
         publisher = get_publisher()
         for change in changes:

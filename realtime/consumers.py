@@ -27,6 +27,14 @@ async def notifications(scope: dict[str, Any], receive: Receive, send: Send) -> 
     await receive()  # websocket.connect
     await send({"type": "websocket.accept"})
     socket = Socket(send)
+    try:
+        await _serve(scope, receive, socket)
+    finally:
+        # A server may drop what an application that has ended has not sent.
+        await socket.flush()
+
+
+async def _serve(scope: dict[str, Any], receive: Receive, socket: Socket) -> None:
     user = scope.get("user")
     if not is_allowed(scope):
         socket.close(CloseCode.FORBIDDEN_ORIGIN)

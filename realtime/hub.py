@@ -45,6 +45,11 @@ PING_SECONDS = 25
 READERS = 4
 
 
+def is_local(layer: Any) -> bool:
+    """Tell whether *layer* ends at this process, or there is none."""
+    return layer is None or isinstance(layer, InMemoryChannelLayer)
+
+
 class Feed:
     """One user's sockets in this process, and what waits for them."""
 
@@ -88,6 +93,8 @@ class Hub:
         self.layer: Any = get_channel_layer(alias)
         self.feeds: dict[str, Feed] = {}
         self.channel: str | None = None
+        # Set when the channel has been asked for once, whatever the answer.
+        self._asked = asyncio.Event()
         # When the process last heard itself through the broker.
         self.echoed_at = self.loop.time()
         # Losses that the reconciler has repaired: they tell of a sick broker.
@@ -99,7 +106,7 @@ class Hub:
     @property
     def is_local(self) -> bool:
         """Whether the layer ends at this process, or there is none."""
-        return self.layer is None or isinstance(self.layer, InMemoryChannelLayer)
+        return is_local(self.layer)
 
     def start(self, *companions: Callable[[Hub], Any]) -> None:
         """Run the hub's own tasks, and *companions*, until `stop`."""
@@ -163,10 +170,14 @@ class Hub:
         if self.is_local:
             return
         async with feed.lock:
-            if feed.member or self.channel is None:
+            if feed.member:
                 return
             try:
                 async with asyncio.timeout(LAYER_SECONDS):
+                    # The first pages of a process come before its channel.
+                    await self._asked.wait()
+                    if self.channel is None:
+                        return
                     await self.layer.group_add(group_of(feed.key), self.channel)
             except Exception as error:  # noqa: BLE001 -- layers raise what they like
                 logger.warning("The broker refuses a group: %r", error)
@@ -181,15 +192,16 @@ class Hub:
         async with feed.lock:
             if feed.sockets:
                 return
-            self.feeds.pop(feed.key, None)
-            if not feed.member or self.channel is None:
-                return
-            feed.member = False
-            try:
-                async with asyncio.timeout(LAYER_SECONDS):
-                    await self.layer.group_discard(group_of(feed.key), self.channel)
-            except Exception as error:  # noqa: BLE001 -- layers raise what they like
-                logger.warning("The broker keeps a group that is left: %r", error)
+            if feed.member and self.channel is not None:
+                feed.member = False
+                try:
+                    async with asyncio.timeout(LAYER_SECONDS):
+                        await self.layer.group_discard(group_of(feed.key), self.channel)
+                except Exception as error:  # noqa: BLE001 -- layers raise what they like
+                    logger.warning("The broker keeps a group that is left: %r", error)
+            # Only now, so that a page that came back meanwhile joins after the leave.
+            if not feed.sockets and self.feeds.get(feed.key) is feed:
+                del self.feeds[feed.key]
 
     # State
 
@@ -204,7 +216,8 @@ class Hub:
         )
         socket.tell(frame.epoch, frame.revision, encode(frame.to_wire()))
         held, socket.held = socket.held, None
-        for push in held:
+        # Senders overtake each other.
+        for push in sorted(held or (), key=lambda push: push.since):
             if not socket.offer(push):
                 self._wait_for_gap(feed, push)
 
@@ -213,11 +226,10 @@ class Hub:
         feed = self.feeds.get(user_key)
         if feed is None:
             return
-        # A list comprehension, not all(): each socket must be offered it.
-        if not all(socket.offer(push) for socket in feed.sockets):
+        if not _offer(push, feed):
             self._wait_for_gap(feed, push)
         elif feed.ahead:
-            self._catch_up_from_ahead(feed)
+            self._offer_ahead(feed)
 
     def _wait_for_gap(self, feed: Feed, push: Push) -> None:
         if push.text is None:
@@ -228,14 +240,10 @@ class Hub:
             close_gap = partial(self._close_gap, feed)
             feed.timer = self.loop.call_later(HOLD_SECONDS, close_gap)
 
-    def _catch_up_from_ahead(self, feed: Feed) -> None:
+    def _offer_ahead(self, feed: Feed) -> None:
         """Offer what came too early again, the earliest first."""
         waiting = sorted(feed.ahead, key=lambda push: push.since)
-        feed.ahead = [
-            push
-            for push in waiting
-            if not all(socket.offer(push) for socket in feed.sockets)
-        ]
+        feed.ahead = [push for push in waiting if not _offer(push, feed)]
 
     def _close_gap(self, feed: Feed) -> None:
         feed.timer = None
@@ -278,6 +286,9 @@ class Hub:
             # Those that a push has brought beyond `lowest` meanwhile can use it too.
             if not isinstance(frame, Changes) or frame.since <= (socket.revision or 0):
                 socket.tell(frame.epoch, frame.revision, text)
+        # What was pushed during the read may follow it now: one lost push must not
+        # cost another read for each that comes after it.
+        self._offer_ahead(feed)
 
     # The layer
 
@@ -286,14 +297,18 @@ class Hub:
         while True:
             try:
                 self.channel = await self.layer.new_channel("themis-hub.")
+                self._asked.set()
                 for feed in list(self.feeds.values()):
                     feed.member = False
                     await self.join_group(feed)
+                    # Pages that were here before heard nothing until now.
+                    self.catch_up(feed)
                 while True:
                     self.receive(await self.layer.receive(self.channel))
             except Exception as error:  # noqa: BLE001 -- layers raise what they like
                 logger.warning("The broker can't be listened to: %r", error)
                 self.channel = None
+                self._asked.set()
                 await asyncio.sleep(LAYER_SECONDS)
 
     def receive(self, message: dict[str, Any]) -> None:
@@ -304,11 +319,11 @@ class Hub:
                 "v": 1,
                 "user": str(user),
                 "epoch": str(epoch),
+                "since": int(since),
+                "revision": int(revision),
+                "text": str() | None as text,
             }:
-                push = Push(
-                    epoch, message["since"], message["revision"], message["text"]
-                )
-                self.push(user, push)
+                self.push(user, Push(epoch, since, revision, text))
             case {"type": "themis.echo"}:
                 self.echoed_at = self.loop.time()
 
@@ -323,6 +338,12 @@ class Hub:
             for socket in self._beats[second].copy():
                 if socket.revision is not None:
                     socket.send_text(ping_frame(socket.epoch, socket.revision))
+
+
+def _offer(push: Push, feed: Feed) -> bool:
+    """Offer *push* to all sockets of the user; tell whether none missed one before."""
+    # A list, because all() would stop at the first that did.
+    return all([socket.offer(push) for socket in feed.sockets])  # noqa: C419
 
 
 def _told(feed: Feed) -> list[Socket]:

@@ -12,6 +12,7 @@ import asyncio
 import atexit
 import logging
 import os
+import socket
 import threading
 from collections import deque
 from typing import Any
@@ -29,6 +30,14 @@ OPEN_SECONDS = 5
 FLUSH_SECONDS = 2
 
 Message = tuple[str, dict[str, Any]]
+
+
+class _Loop(asyncio.SelectorEventLoop):
+    """A loop that needs no executor: a process that ends gives it no more threads."""
+
+    async def getaddrinfo(self, *args: Any, **kwargs: Any) -> Any:
+        """Look the broker up in this thread, which has nothing else to do."""
+        return socket.getaddrinfo(*args, **kwargs)
 
 
 class Publisher:
@@ -50,8 +59,9 @@ class Publisher:
         if len(self._queue) >= QUEUE_LENGTH:
             self._drop("the queue is full")
             return
-        self._idle.clear()
+        # In this order: the thread calls itself idle whenever the queue is empty.
         self._queue.append((group, message))
+        self._idle.clear()
         if self._thread is None:
             self._start()
         loop = self._loop
@@ -68,11 +78,15 @@ class Publisher:
         with self._lock:
             if self._thread is None:
                 self._thread = threading.Thread(
-                    target=lambda: asyncio.run(self._run()),
+                    target=self._work,
                     name="themis-publisher",
                     daemon=True,
                 )
                 self._thread.start()
+
+    def _work(self) -> None:
+        with asyncio.Runner(loop_factory=_Loop) as runner:
+            runner.run(self._run())
 
     async def _run(self) -> None:
         self._loop = asyncio.get_running_loop()
@@ -86,8 +100,8 @@ class Publisher:
                 await self._wake.wait()
 
     async def _publish(self, layer: Any, group: str, message: dict[str, Any]) -> None:
-        now = asyncio.get_running_loop().time()
-        if now < self._open_until:
+        loop = asyncio.get_running_loop()
+        if loop.time() < self._open_until:
             self._drop("the broker failed a moment ago")
             return
         try:
@@ -96,7 +110,7 @@ class Publisher:
         except Exception as error:  # noqa: BLE001 -- layers raise what they like
             self._failures += 1
             if self._failures >= FAILURES_TO_OPEN:
-                self._open_until = now + OPEN_SECONDS
+                self._open_until = loop.time() + OPEN_SECONDS
             self._drop(repr(error))
         else:
             self._failures = 0

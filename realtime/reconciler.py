@@ -38,9 +38,13 @@ def interval_of(hub: Hub) -> float:
 
 async def reconcile(hub: Hub) -> None:
     """Check *hub* for ever."""
+    begun = hub.loop.time()
     while True:
         # Several processes on one database should not ask all at once.
-        await asyncio.sleep(interval_of(hub) * random.uniform(0.75, 0.95))  # noqa: S311 -- no secret
+        pause = interval_of(hub) * random.uniform(0.75, 0.95)  # noqa: S311 -- no secret
+        # From one beginning to the next: a check of a broker that hangs takes a while.
+        await asyncio.sleep(max(begun + pause - hub.loop.time(), pause / 4))
+        begun = hub.loop.time()
         try:
             await check(hub)
         except Exception:
@@ -49,7 +53,13 @@ async def reconcile(hub: Hub) -> None:
 
 async def check(hub: Hub) -> None:
     """Repair what pages of *hub* have missed, and stamp what waits anywhere."""
-    await _sound(hub)
+    async with asyncio.TaskGroup() as group:
+        # Beside the repair, which must not wait for a broker that hangs.
+        group.create_task(_sound(hub))
+        await _repair(hub)
+
+
+async def _repair(hub: Hub) -> None:
     await hub.read(mailbox.stamp_waiting)
     feeds = {feed.user: feed for feed in hub.feeds.values() if feed.sockets}
     users = list(feeds)
@@ -86,3 +96,7 @@ async def _sound(hub: Hub) -> None:
         return
     for feed in [feed for feed in hub.feeds.values() if not feed.member]:
         await hub.join_group(feed)
+        if not feed.member:
+            return
+        # The repair may have been there before.
+        hub.catch_up(feed)

@@ -95,6 +95,11 @@ class Socket:
         self._submit({"type": "websocket.close", "code": code})
         self.closed = True
 
+    async def flush(self) -> None:
+        """Wait until the server has taken all that was sent."""
+        if self._sending is not None:
+            await asyncio.wait([self._sending])
+
     def _submit(self, message: dict[str, Any]) -> None:
         if self.closed:
             return

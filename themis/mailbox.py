@@ -40,6 +40,7 @@ from themis.stamping import (
     COUNT_LIMIT,
     database,
     hold,
+    make_missing,
     newest,
     on_wire,
     plain,
@@ -62,9 +63,7 @@ def look(user: Any) -> Any:
     using = database()
     box = _find(user, using)
     if box is None:
-        Mailbox.objects.using(using).bulk_create(
-            [Mailbox(pk=user)], ignore_conflicts=True
-        )
+        make_missing([user], using)
     if box is None or box.waits or _is_due(box):
         stamp([user], using)
         box = _find(user, using)

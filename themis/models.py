@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import Any, ClassVar, Self
 
 from django.conf import settings as django_settings
-from django.db import models, router, transaction
+from django.db import models, router
 from django.db.models import F, Q
 from django.db.models.fields.related_descriptors import ReverseOneToOneDescriptor
 from django.utils import timezone
@@ -16,7 +16,7 @@ from django.utils.translation import gettext_lazy as _
 
 from themis import content
 from themis.conf import settings
-from themis.ringing import ring
+from themis.ringing import followed
 
 # How many rows one statement of a followed write touches.
 CHUNK = 1_000
@@ -85,20 +85,24 @@ class UserNotificationQuerySet(models.QuerySet["UserNotification"]):
         if not self.KEYED.isdisjoint(changes):
             changes["dedup_key"] = None
         if moving:
-            # In the other mailbox the row is a new one.
-            changes |= {"created_revision": None, "revision": None}
+            # In the other mailbox the row is a new one, which nobody asked to drop.
+            changes |= {
+                "created_revision": None,
+                "revision": None,
+                "deduplicate": False,
+            }
         updated = 0
-        with transaction.atomic(using=self.db):
+        with followed(self.db) as users:
             for rows in self._keys_by_chunk():
                 keys = [pk for pk, _user in rows]
                 if moving:
                     _bury(keys, self.db)
                 matching = self.filter(pk__in=keys)
                 updated += models.QuerySet.update(matching, **changes)
-                ring({user for _pk, user in rows}, self.db)
+                users.update(user for _pk, user in rows)
                 if moving:
                     moved = _plain(self.db).filter(pk__in=keys)
-                    ring(set(moved.values_list("user_id", flat=True)), self.db)
+                    users.update(moved.values_list("user_id", flat=True))
         return updated
 
     update.alters_data = True  # type: ignore[attr-defined] # Django's template guard
@@ -110,7 +114,7 @@ class UserNotificationQuerySet(models.QuerySet["UserNotification"]):
         self._for_write = True
         total = 0
         by_model: dict[str, int] = {}
-        with transaction.atomic(using=self.db):
+        with followed(self.db) as users:
             for rows in self._keys_by_chunk():
                 keys = [pk for pk, _user in rows]
                 _bury(keys, self.db)
@@ -118,7 +122,7 @@ class UserNotificationQuerySet(models.QuerySet["UserNotification"]):
                 total += count
                 for label, number in details.items():
                     by_model[label] = by_model.get(label, 0) + number
-                ring({user for _pk, user in rows}, self.db)
+                users.update(user for _pk, user in rows)
         return total, by_model
 
     delete.alters_data = True  # type: ignore[attr-defined] # Django's template guard
@@ -129,9 +133,9 @@ class UserNotificationQuerySet(models.QuerySet["UserNotification"]):
     ) -> list[UserNotification]:
         """Create like Django, and let open bells follow after the commit."""
         self._for_write = True
-        with transaction.atomic(using=self.db):
+        with followed(self.db) as users:
             created = super().bulk_create(objs, *args, **kwargs)
-            ring({row.user_id for row in created}, self.db)
+            users.update(row.user_id for row in created)
         return created
 
     def _keys_by_chunk(self) -> Iterator[list[tuple[int, Any]]]:
@@ -278,7 +282,7 @@ class UserNotification(models.Model):
         self.pending = True
         if self.is_read or self.is_dismissed:
             self.dedup_key = None
-        with transaction.atomic(using=using):
+        with followed(using) as users:
             if not self._state.adding and not force_insert:
                 update_fields = self._saved_fields(update_fields)
                 if "user" in update_fields:
@@ -290,17 +294,17 @@ class UserNotification(models.Model):
                 using=using,
                 update_fields=update_fields,
             )
-            ring([self.user_id], using)
+            users.add(self.user_id)
 
     def delete(
         self, using: str | None = None, keep_parents: bool = False
     ) -> tuple[int, dict[str, int]]:
         """Delete like Django, and let open bells follow after the commit."""
         using = using or router.db_for_write(type(self), instance=self)
-        with transaction.atomic(using=using):
+        with followed(using) as users:
             _bury([self.pk], using)
             deleted = super().delete(using=using, keep_parents=keep_parents)
-            ring([self.user_id], using)
+            users.add(self.user_id)
         return deleted
 
     @property
@@ -367,11 +371,9 @@ class UserProfileQuerySet(models.QuerySet["UserProfile"]):
         if self.query.is_sliced or not changes:
             return super().update(**changes)
         self._for_write = True
-        with transaction.atomic(using=self.db):
-            users = list(self.using(self.db).values_list("user_id", flat=True))
-            updated = super().update(**changes, pending=True)
-            ring(users, self.db)
-        return updated
+        with followed(self.db) as users:
+            users.update(self.using(self.db).values_list("user_id", flat=True))
+            return super().update(**changes, pending=True)
 
     update.alters_data = True  # type: ignore[attr-defined] # Django's template guard
 
@@ -431,7 +433,7 @@ class UserProfile(models.Model):
         self.pending = changing
         if update_fields is not None:
             update_fields = {*update_fields, "pending"}
-        with transaction.atomic(using=using):
+        with followed(using) as users:
             super().save(
                 force_insert=force_insert,
                 force_update=force_update,
@@ -439,7 +441,7 @@ class UserProfile(models.Model):
                 update_fields=update_fields,
             )
             if changing:
-                ring([self.user_id], using)
+                users.add(self.user_id)
 
 
 def make_epoch() -> str:

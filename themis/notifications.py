@@ -20,7 +20,7 @@ from django.utils import timezone
 from themis import content, preferences
 from themis.locking import is_contention, limited_wait
 from themis.models import Level, UserNotification
-from themis.ringing import ring
+from themis.ringing import followed
 from themis.stamping import database, hold, identity_of, plain
 
 __all__ = ["anotify_user", "notify_user"]
@@ -93,14 +93,17 @@ def notify_user(
     if not preferences.wants(user.pk, draft.level, using):
         return None
     connection = transaction.get_connection(using)
-    if not connection.in_atomic_block and connection.get_autocommit():
-        try:
-            return _store_stamped(draft, user, using)
-        except Exception as error:
-            if not is_contention(error):
-                raise
-        # The mailbox is busy: store it for whoever stamps next.
-    return _store_pending(draft, user, using)
+    if connection.in_atomic_block or not connection.get_autocommit():
+        return _store_pending(draft, user, using)
+    try:
+        return _store_stamped(draft, user, using)
+    except OperationalError as error:
+        if not is_contention(error):
+            raise
+    # The mailbox is busy; whoever stamps it next shows this one, too.
+    with transaction.atomic(using=using):
+        row = draft.row(user)
+        return row if _insert(row, using) else None
 
 
 async def anotify_user(*args: Any, **kwargs: Any) -> UserNotification | None:
@@ -231,11 +234,10 @@ def _store_pending(
     row = draft.row(user)
     if row.is_expired_at(timezone.now()):
         return _insert_unseen(row, using)
-    # A savepoint where a transaction is open: an error leaves that one usable.
-    with transaction.atomic(using=using):
+    with followed(using) as users:
         if not _insert(row, using):
             return None
-        ring([user.pk], using)
+        users.add(user.pk)
     return row
 
 
@@ -260,15 +262,16 @@ def _insert(row: UserNotification, using: str) -> bool:
         read_at=None,
         dismissed_at=None,
     )
-    expired_holder = None
-    for pk, expires_at, key in rivals.values_list("pk", "expires_at", "dedup_key"):
-        if expires_at is None or expires_at > now:
+    stale_holder = None
+    for rival in rivals:
+        if not rival.is_expired_at(now) and identity_of(rival) == identity_of(row):
             return False
-        if key == row.dedup_key:
-            expired_holder = pk
+        # Expired, or host code has edited what its claim was about.
+        if rival.dedup_key == row.dedup_key:
+            stale_holder = rival.pk
     try:
-        if expired_holder is not None:
-            holder = plain(using).filter(pk=expired_holder)
+        if stale_holder is not None:
+            holder = plain(using).filter(pk=stale_holder)
             with limited_wait(using, wait_ms=CLAIM_WAIT_MS // 2):
                 holder.update(dedup_key=None)
         with limited_wait(using, wait_ms=CLAIM_WAIT_MS // 2):

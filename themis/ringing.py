@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from django.db import transaction
@@ -30,13 +31,30 @@ class _Batch:
             stamper(users, self.using)
 
 
-def ring(users: Collection[Any], using: str) -> None:
+@contextmanager
+def followed(using: str) -> Iterator[set[Any]]:
     """
-    Stamp the mailboxes of *users* (primary keys) after the transaction has committed.
+    Write in an atomic block whose mailboxes are stamped after the commit.
 
-    Must be called inside an atomic block on *using*. A rolled-back block rings nobody;
-    an error while stamping is logged and left to the reconciler.
+    The block adds the primary keys of the users concerned to the set it is given. It is
+    a savepoint where a transaction is open, so an error leaves that one usable. A
+    rollback, also of a savepoint around it, rings nobody; an error while stamping is
+    logged and left to the reconciler.
     """
+    users: set[Any] = set()
+    nested = transaction.get_connection(using).in_atomic_block
+    with transaction.atomic(using=using):
+        yield users
+        if not nested:
+            _ring(users, using)
+    if nested:
+        # Outside the savepoint, so that many calls share the savepoints of a batch.
+        _ring(users, using)
+
+
+def _ring(users: Collection[Any], using: str) -> None:
+    if not users:
+        return
     connection = transaction.get_connection(using)
     batch = _Batch()
     # A loop over a team is stamped in chunks, not once per member. Each call registers

@@ -12,7 +12,6 @@ from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
-from functools import partial
 from typing import Any
 
 from django.contrib.auth import get_user_model
@@ -105,8 +104,10 @@ class Stamp:
     now: datetime
     rows: list[UserNotification] = field(default_factory=list)
     deleted: list[int] = field(default_factory=list)
-    # The profile changed, or something else that no row shows.
+    # The profile changed: no row shows it, but pages hear of it.
     touched: bool = False
+    # Something was written that no page hears of.
+    silent: bool = False
     # What open pages are told; known once the block of `hold` has been left.
     changes: Changes | None = None
 
@@ -127,41 +128,58 @@ def hold(users: Collection[Any], using: str) -> Iterator[dict[Any, Stamp]]:
     Raises:
         OperationalError: a lock was not to be had within a second.
     """
+    if len(users) > 1:
+        make_missing(users, using)
     with own_transaction(using, wait_ms=STAMP_WAIT_MS):
         now = timezone.now()
-        boxes = _bump(users, using)
-        stamps = {box.user_id: Stamp(box, now) for box in boxes}
+        stamps = {box.pk: Stamp(box, now) for box in _bump(users, using)}
         yield stamps
         idle = [user for user, stamp in stamps.items() if stamp.is_empty]
-        if len(idle) == len(stamps):
+        busy = {user: stamp for user, stamp in stamps.items() if not stamp.is_empty}
+        if not busy and not any(stamp.silent for stamp in stamps.values()):
             transaction.set_rollback(True, using=using)
             return
         if idle:
             resting = Mailbox.objects.using(using).filter(pk__in=idle)
             resting.update(revision=F("revision") - 1)
-        busy = {user: stamp for user, stamp in stamps.items() if not stamp.is_empty}
-        changes = _settle(busy, now, using)
-        announce = partial(get_broadcaster().broadcast, changes)
-        transaction.on_commit(announce, using=using, robust=True)
+        if busy:
+            _announce(_settle(busy, now, using), using)
+
+
+def _announce(changes: list[Changes], using: str) -> None:
+    """Broadcast *changes* once they are committed."""
+
+    def broadcast() -> None:
+        get_broadcaster().broadcast(changes)
+
+    transaction.on_commit(broadcast, using=using, robust=True)
+
+
+def make_missing(users: Collection[Any], using: str) -> None:
+    """Make the mailboxes that *users* don't have yet."""
+    boxes = Mailbox.objects.using(using)
+    held = set(boxes.filter(pk__in=users).values_list("pk", flat=True))
+    missing = set(users) - held
+    if missing:
+        accounts = get_user_model()._base_manager.using(using)
+        keys = accounts.filter(pk__in=missing).order_by("pk")
+        boxes.bulk_create(
+            (Mailbox(pk=pk) for pk in keys.values_list("pk", flat=True)),
+            ignore_conflicts=True,
+        )
 
 
 def _bump(users: Collection[Any], using: str) -> list[Any]:
     """Begin the transaction with the UPDATE that locks: in user order, always."""
     boxes = Mailbox.objects.using(using)
-    if len(users) == 1:
-        mine = boxes.filter(pk__in=users)
-    else:
-        ordered = boxes.filter(pk__in=users).order_by("pk")
-        mine = boxes.filter(pk__in=ordered.select_for_update(no_key=True).values("pk"))
-    if mine.update(revision=F("revision") + 1) < len(users):
-        held = set(boxes.filter(pk__in=users).values_list("pk", flat=True))
-        absent = get_user_model()._default_manager.using(using)
-        keys = absent.filter(pk__in=set(users) - held).order_by("pk")
-        boxes.bulk_create(
-            (Mailbox(pk=pk) for pk in keys.values_list("pk", flat=True)),
-            ignore_conflicts=True,
-        )
-        boxes.filter(pk__in=set(users) - held).update(revision=F("revision") + 1)
+    mine = boxes.filter(pk__in=users)
+    if len(users) > 1:
+        ordered = mine.order_by("pk").select_for_update(no_key=True)
+        mine = boxes.filter(pk__in=ordered.values("pk"))
+    if mine.update(revision=F("revision") + 1) == 0:
+        # Nothing is locked yet, so nothing is bumped twice.
+        make_missing(users, using)
+        mine.update(revision=F("revision") + 1)
     buried = Tombstone.objects.filter(user=OuterRef("pk"), revision=None)
     profiles = UserProfile.objects.filter(user=OuterRef("pk"), pending=True)
     return list(
@@ -306,6 +324,8 @@ def _stamp_rows(stamps: dict[Any, Stamp], using: str) -> int:
         # Expired before any page could show it: it never takes part.
         late = plain(using).filter(pk__in=[row.pk for row in unseen])
         late.update(pending=False, expiry_stamped=True)
+    for row in rows:
+        stamps[row.user_id].silent = True
     kept = [row for row in fresh if row.pk not in twins]
     restamp([row.pk for row in kept], stamps, now, using)
     for row in kept:
@@ -353,19 +373,24 @@ def _drop_duplicates(rows: Sequence[UserNotification], using: str) -> set[int]:
     Such a row is without a claim on its dedup key: the claim would have waited too
     long. Whichever was stamped first stays.
     """
-    asking = [row for row in rows if row.deduplicate and row.created_revision is None]
-    if not asking:
+    unseen = [
+        row
+        for row in rows
+        if row.created_revision is None and not (row.is_read or row.is_dismissed)
+    ]
+    if not any(row.deduplicate for row in unseen):
         return set()
     now = timezone.now()
     twins: set[int] = set()
     first: set[tuple[Any, ...]] = set()
-    for row in asking:
+    for row in unseen:
         identity = (row.user_id, *identity_of(row).items())
         rival = on_wire(using).filter(is_open(now), user=row.user_id)
-        if identity in first or rival.filter(**identity_of(row)).exists():
+        if row.deduplicate and (
+            identity in first or rival.filter(**identity_of(row)).exists()
+        ):
             twins.add(row.pk)
-        elif row.read_at is None and row.dismissed_at is None:
-            first.add(identity)
+        first.add(identity)
     if twins:
         plain(using).filter(pk__in=twins).delete()
     return twins
