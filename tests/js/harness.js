@@ -131,3 +131,6 @@ export function snapshot(revision, fields = {}) {
 export function changes(since, revision, fields = {}) {
   return { ...STATE, type: "changes", since, revision, removed: [], ...fields };
 }
+
+// Node has a WebSocket of its own since 22; a page without one is tested, too.
+Reflect.deleteProperty(globalThis, "WebSocket");
