@@ -23,13 +23,19 @@ async def layer() -> FakeLayer:
 
 
 @pytest.fixture
-async def hub(layer: FakeLayer) -> AsyncIterator[Hub]:
-    """The hub of the test's loop, on the fake layer; without a reconciler."""
+async def idle_hub(layer: FakeLayer) -> AsyncIterator[Hub]:
+    """The hub of the test's loop, on the fake layer; the test may start it."""
     hub = Hub()
     hub.layer = layer
-    hub.start()
     yield hub
     await hub.stop()
+
+
+@pytest.fixture
+async def hub(idle_hub: Hub) -> Hub:
+    """A hub that listens to the fake layer; without a reconciler."""
+    idle_hub.start()
+    return idle_hub
 
 
 @pytest.fixture

@@ -53,8 +53,11 @@ class Wire:
         self.open = asyncio.Event()
         self.open.set()
         self.error: Exception | None = None
+        self.yields = False
 
     async def __call__(self, message: dict[str, Any]) -> None:
+        if self.yields:
+            await asyncio.sleep(0)
         if not self.open.is_set():
             await self.open.wait()
         if self.error is not None:

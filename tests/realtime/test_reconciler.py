@@ -1,0 +1,322 @@
+"""The reconciler: whatever was lost, it finds, and it says how much it was."""
+
+import asyncio
+import itertools
+import logging
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from asgiref.sync import sync_to_async
+from django.contrib.auth.models import User
+from django.db import transaction
+from django.utils import timezone
+from pytest_django import Settings
+
+from realtime import hub as hub_module
+from realtime import reconciler
+from realtime.groups import group_of
+from realtime.hub import Hub, running_hubs
+from realtime.reconciler import check, interval_of, reconcile
+from tests.realtime.harness import (
+    EPOCH,
+    Box,
+    Connection,
+    FakeLayer,
+    make_message,
+)
+from tests.realtime.test_hub import Pages
+from tests.waiting import await_until
+from themis import mailbox
+from themis.models import UserNotification
+from themis.notifications import anotify_user, notify_user
+
+
+class Ledger:
+    """What the database says of all mailboxes."""
+
+    def __init__(self) -> None:
+        self.positions: dict[Any, tuple[str, int]] = {}
+        self.asked: list[list[Any]] = []
+        self.stamped = 0
+        self.error: Exception | None = None
+
+    def read_positions(self, users: list[Any]) -> dict[Any, tuple[str, int]]:
+        self.asked.append(users)
+        if self.error is not None:
+            raise self.error
+        return {u: self.positions[u] for u in users if u in self.positions}
+
+    def stamp_waiting(self) -> None:
+        self.stamped += 1
+
+
+@pytest.fixture
+def ledger(monkeypatch: pytest.MonkeyPatch) -> Ledger:
+    ledger = Ledger()
+    monkeypatch.setattr(mailbox, "positions", ledger.read_positions)
+    monkeypatch.setattr(mailbox, "stamp_waiting", ledger.stamp_waiting)
+    return ledger
+
+
+async def open_pages(hub: Hub, user: object, count: int, revision: int = 0) -> Pages:
+    """Pages that have come in as the application lets them."""
+    pages = Pages(hub, user, count, revision)
+    await hub.join_group(pages.feed)
+    return pages
+
+
+class TestCheck:
+    async def test_pages_that_missed_something_are_told_and_counted(
+        self, hub: Hub, box: Box, ledger: Ledger
+    ) -> None:
+        behind, level = (
+            await open_pages(hub, 1, 2, revision=3),
+            await open_pages(hub, 2, 1, revision=3),
+        )
+        ledger.positions = {1: (EPOCH, 5), 2: (EPOCH, 3)}
+        box.revision = 5
+        await check(hub)
+        await await_until(lambda: behind.revisions == [[5], [5]])
+        assert level.revisions == [[]]
+        assert box.reads == [(1, 3, EPOCH)]
+        assert hub.repairs == 1
+        assert ledger.asked == [[1, 2]]
+        assert ledger.stamped == 1
+
+    async def test_nothing_missed_costs_one_query_and_says_nothing(
+        self,
+        hub: Hub,
+        box: Box,
+        ledger: Ledger,
+        caplog: pytest.LogCaptureFixture,
+    ) -> None:
+        for user in range(5):
+            await open_pages(hub, user, 2, revision=3)
+            ledger.positions[user] = (EPOCH, 3)
+        await check(hub)
+        assert len(ledger.asked) == 1
+        assert (box.reads, hub.repairs, caplog.records) == ([], 0, [])
+
+    async def test_another_epoch_is_noticed(
+        self, hub: Hub, box: Box, ledger: Ledger
+    ) -> None:
+        pages = await open_pages(hub, 1, 1, revision=9)
+        box.epoch, box.revision = "another", 0
+        ledger.positions = {1: ("another", 0)}
+        await check(hub)
+        await await_until(lambda: pages.revisions == [[0]])
+
+    async def test_what_is_still_on_its_way_is_no_loss(
+        self, hub: Hub, box: Box, ledger: Ledger
+    ) -> None:
+        pages = await open_pages(hub, 1, 1)
+        ledger.positions = {1: (EPOCH, 1)}
+        checking = asyncio.create_task(check(hub))
+        await await_until(lambda: ledger.asked)
+        hub.receive(make_message(1))
+        await checking
+        assert pages.revisions == [[1]]
+        assert (box.reads, hub.repairs) == ([], 0)
+
+    async def test_users_without_pages_are_not_asked_about(
+        self, hub: Hub, ledger: Ledger
+    ) -> None:
+        pages = await open_pages(hub, 1, 1)
+        hub.remove(pages.sockets[0], pages.feed)
+        await check(hub)
+        assert ledger.asked == []
+
+    async def test_many_users_are_asked_about_in_chunks(
+        self, hub: Hub, ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(reconciler, "USERS_PER_QUERY", 2)
+        for user in range(5):
+            await open_pages(hub, user, 1)
+        await check(hub)
+        assert [len(users) for users in ledger.asked] == [2, 2, 1]
+
+    async def test_repairs_are_warned_of_where_a_broker_lost_them(
+        self,
+        hub: Hub,
+        box: Box,
+        ledger: Ledger,
+        caplog: pytest.LogCaptureFixture,
+    ) -> None:
+        pages = await open_pages(hub, 1, 1)
+        ledger.positions, box.revision = {1: (EPOCH, 1)}, 1
+        await check(hub)
+        await await_until(lambda: pages.revisions == [[1]])
+        warned = [r for r in caplog.records if r.levelno == logging.WARNING]
+        assert ["Repaired" in record.message for record in warned] == [True]
+
+    async def test_groups_that_the_broker_refused_are_joined(
+        self, hub: Hub, layer: FakeLayer, box: Box, ledger: Ledger
+    ) -> None:
+        layer.errors["group_add"] = OSError("gone")
+        pages = await open_pages(hub, 1, 1)
+        await check(hub)
+        assert layer.groups == set()
+        # Back again; and what was told before it was joined is not missed.
+        layer.errors.clear()
+        ledger.positions, box.revision = {1: (EPOCH, 1)}, 1
+        await check(hub)
+        assert layer.groups == {group_of("1")}
+        await await_until(lambda: pages.revisions == [[1]])
+
+
+class TestInterval:
+    @pytest.fixture
+    async def healthy(self, hub: Hub) -> Hub:
+        await await_until(lambda: hub.channel)
+        return hub
+
+    async def test_a_broker_that_works_is_checked_rarely(self, healthy: Hub) -> None:
+        assert interval_of(healthy) == 15
+
+    async def test_a_setting_decides(self, healthy: Hub, settings: Settings) -> None:
+        settings.THEMIS_REALTIME_CHECK_INTERVAL = 7
+        assert interval_of(healthy) == 7
+
+    async def test_without_a_broker_it_is_the_push(self, idle_hub: Hub) -> None:
+        idle_hub.layer = None
+        assert interval_of(idle_hub) == 2
+
+    async def test_before_there_is_a_channel_it_is_the_push(
+        self, idle_hub: Hub
+    ) -> None:
+        assert interval_of(idle_hub) == 2
+
+    async def test_a_broker_that_takes_nothing_is_failing(
+        self, healthy: Hub, layer: FakeLayer, ledger: Ledger
+    ) -> None:
+        layer.errors["send"] = OSError("gone")
+        await check(healthy)
+        assert interval_of(healthy) == 2
+        layer.errors.clear()
+        await check(healthy)
+        await await_until(lambda: interval_of(healthy) == 15)
+
+    async def test_a_broker_that_brings_nothing_back_is_failing(
+        self, healthy: Hub, layer: FakeLayer, ledger: Ledger
+    ) -> None:
+        await check(healthy)
+        await await_until(lambda: healthy.echoed_at)
+        healthy.echoed_at -= 31
+        assert interval_of(healthy) == 2
+
+    async def test_a_broker_that_hangs_holds_up_no_check(
+        self,
+        healthy: Hub,
+        layer: FakeLayer,
+        box: Box,
+        ledger: Ledger,
+        monkeypatch: pytest.MonkeyPatch,
+    ) -> None:
+        """The second that it is given must not be the pages' second."""
+        layer.gates["send"].clear()
+        pages = await open_pages(healthy, 1, 1)
+        ledger.positions, box.revision = {1: (EPOCH, 1)}, 1
+        begun = healthy.loop.time()
+        checking = asyncio.create_task(check(healthy))
+        await await_until(lambda: pages.revisions == [[1]])
+        assert healthy.loop.time() - begun < 0.9 * hub_module.LAYER_SECONDS
+        await checking
+        assert interval_of(healthy) == 2
+
+    async def test_checks_begin_once_per_interval_however_long_they_take(
+        self,
+        hub: Hub,
+        monkeypatch: pytest.MonkeyPatch,
+        settings: Settings,
+    ) -> None:
+        settings.THEMIS_REALTIME_CHECK_INTERVAL = 0.2
+        begun: list[float] = []
+
+        async def slow_check(hub: Hub) -> None:
+            begun.append(hub.loop.time())
+            await asyncio.sleep(0.1)
+
+        monkeypatch.setattr(reconciler, "check", slow_check)
+        reconciling = asyncio.create_task(reconcile(hub))
+        await await_until(lambda: len(begun) == 5)
+        reconciling.cancel()
+        pauses = [after - before for before, after in itertools.pairwise(begun)]
+        assert max(pauses) < 0.2 + 0.05
+        assert min(pauses) > 0.1
+
+    async def test_a_check_that_fails_is_followed_by_the_next(
+        self,
+        hub: Hub,
+        box: Box,
+        ledger: Ledger,
+        settings: Settings,
+        caplog: pytest.LogCaptureFixture,
+    ) -> None:
+        settings.THEMIS_REALTIME_CHECK_INTERVAL = 0.05
+        ledger.error = ValueError("the database is ill")
+        pages = await open_pages(hub, 1, 1)
+        ledger.positions, box.revision = {1: (EPOCH, 1)}, 1
+        reconciling = asyncio.create_task(reconcile(hub))
+        await await_until(lambda: len(ledger.asked) >= 3)
+        ledger.error = None
+        await await_until(lambda: pages.revisions == [[1]])
+        reconciling.cancel()
+        assert "the next one follows" in caplog.text
+
+
+@pytest.mark.usefixtures("hubs")
+class TestOnADatabase:
+    @pytest.fixture
+    def ada(self, transactional_db: None) -> User:
+        return User.objects.create_user("ada")
+
+    @pytest.fixture(autouse=True)
+    def _quick(self, settings: Settings) -> None:
+        settings.THEMIS_REALTIME_CHECK_INTERVAL = 0.1
+        # Another process without a broker.
+        settings.THEMIS_BROADCASTER = None
+
+    async def test_what_another_process_told_nobody_arrives(self, ada: User) -> None:
+        async with Connection(ada) as page:
+            await page.frames(1)
+            for number in range(3):
+                await anotify_user(ada, f"number {number}")
+            await await_until(lambda: page.wire.revisions[-1] == 3)
+            items = [item["title"] for f in page.wire.frames for item in f["items"]]
+        assert sorted(items) == ["number 0", "number 1", "number 2"]
+        assert page.wire.revisions == sorted(set(page.wire.revisions))
+
+    async def test_what_a_dead_process_left_unstamped_arrives(self, ada: User) -> None:
+        def leave_pending() -> None:
+            with transaction.atomic():
+                notify_user(ada, "left behind")
+                transaction.get_connection().run_on_commit.clear()
+
+        async with Connection(ada) as page:
+            await page.frames(1)
+            await sync_to_async(leave_pending)()
+            frames = await page.frames(2)
+        assert [item["title"] for item in frames[1]["items"]] == ["left behind"]
+
+    async def test_what_expires_is_removed_without_any_write(self, ada: User) -> None:
+        soon = timezone.now() + timedelta(seconds=0.5)
+        row = await anotify_user(ada, "a reminder", expires_at=soon)
+        assert isinstance(row, UserNotification)
+        async with Connection(ada) as page:
+            (snapshot,) = await page.frames(1)
+            assert snapshot["unread"] == 1
+            frames = await page.frames(2)
+        assert frames[1]["removed"] == [str(row.pk)]
+        assert frames[1]["unread"] == 0
+
+    async def test_repairs_without_a_broker_are_not_warned_of(
+        self, ada: User, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        async with Connection(ada) as page:
+            await page.frames(1)
+            await anotify_user(ada, "from a shell")
+            await page.frames(2)
+            (hub,) = running_hubs()
+            assert hub.repairs == 1
+        assert caplog.records == []
