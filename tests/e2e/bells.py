@@ -1,0 +1,97 @@
+"""The bell of a page, in the words of who uses it."""
+
+from typing import Any
+
+from playwright.sync_api import Locator, Page, Request, expect
+
+from tests.waiting import wait_until
+
+# What the page tells the tests: violations of the policy as console errors, which fail
+# the test, and every notification that rang, in its order.
+OBSERVE = """
+addEventListener("securitypolicyviolation", (event) => {
+  console.error(`${event.violatedDirective} violated by ${event.blockedURI}`);
+});
+globalThis.observed = { rung: [] };
+document.addEventListener("themis:new", ({ items }) => {
+  observed.rung.push(...items.map((item) => item.title).reverse());
+});
+"""
+
+
+class Bell:
+    """The bell of a page, its panel, and what the page asked of the server."""
+
+    def __init__(self, page: Page) -> None:
+        self.page = page
+        self.button = page.locator("themis-bell button.themis-bell")
+        self.badge = self.button.locator('[data-themis="count"]')
+        self.panel = page.locator("themis-bell .themis-panel")
+        self.rows = self.panel.locator("li")
+        self.unread_rows = self.panel.locator("li[data-unread]")
+        self.read_all = self.panel.get_by_role("button", name="Mark all read")
+        self.problem = self.panel.locator('[data-themis="problem"]')
+        self.stale = self.panel.locator('[data-themis="stale"]')
+        self.requests: list[Request] = []
+        page.on("request", self._note)
+
+    def open(self) -> None:
+        """Open the panel, unless it is open."""
+        if not self.panel.is_visible():
+            self.button.click()
+        expect(self.panel).to_be_visible()
+
+    def row(self, title: str) -> Locator:
+        return self.rows.filter(has=self.page.locator("bdi", has_text=title))
+
+    def mark_read(self, title: str) -> None:
+        self.row(title).get_by_role("button").click()
+
+    def titles(self) -> list[str]:
+        """The titles in the panel, from top to bottom."""
+        return self.rows.locator('[data-themis="title"]').all_text_contents()
+
+    def expect_titles(self, *titles: str) -> None:
+        expect(self.rows.locator('[data-themis="title"]')).to_have_text(list(titles))
+
+    def expect_count(self, count: int) -> None:
+        """Badge and accessible name agree on `count` (up to 99)."""
+        name = f"Notifications, {count} unread" if count else "Notifications"
+        if count:
+            expect(self.badge).to_have_text(str(count))
+        else:
+            expect(self.badge).to_be_hidden()
+        expect(self.button).to_have_accessible_name(name)
+
+    @property
+    def rung(self) -> list[str]:
+        """The titles that rang in this page, in their order."""
+        return list(self.page.evaluate("observed.rung"))
+
+    def expect_rung(self, *titles: str) -> None:
+        """Exactly these rang, in this order."""
+        wait_until(lambda: len(self.rung) >= len(titles))
+        assert self.rung == list(titles)
+
+    @property
+    def transport(self) -> str:
+        return str(self._property("transport"))
+
+    def expect_transport(self, state: str) -> None:
+        wait_until(lambda: self.transport == state)
+
+    def asked(self, part: str) -> list[Request]:
+        """The requests of this page whose URL has `part`."""
+        return [request for request in self.requests if part in request.url]
+
+    @property
+    def polls(self) -> int:
+        return len(self.asked("/api/state"))
+
+    def _note(self, request: Request) -> None:
+        self.requests.append(request)
+
+    def _property(self, name: str) -> Any:
+        # locator.evaluate would wait for the bell of the next page, and then tell that.
+        script = "(name) => document.querySelector('themis-bell')?.[name] ?? null"
+        return self.page.evaluate(script, name)

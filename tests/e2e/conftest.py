@@ -1,0 +1,168 @@
+"""Two sites for all browser tests, and the way into them."""
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Protocol
+
+import pytest
+from playwright.sync_api import Browser, expect
+
+from tests.conftest import PageErrors
+from tests.e2e.bells import OBSERVE, Bell
+from tests.e2e.proxies import Proxy, proxy_of
+from tests.e2e.sites import Person, Site
+from tests.processes import (
+    DaphneServer,
+    PostgresServer,
+    PrivateProcess,
+    RedisServer,
+    manage,
+)
+
+# A bound only catches what hangs.
+expect.set_options(timeout=10_000)
+
+_DEADLINE_MS = 10_000
+
+
+@pytest.fixture(scope="session")
+def _embedded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+    path = tmp_path_factory.mktemp("embedded") / "db.sqlite3"
+    yield from _run(Site(database_url=_filled(f"sqlite:///{path}")))
+
+
+@pytest.fixture(scope="session")
+def _full() -> Iterator[Site]:
+    with PostgresServer() as postgres, RedisServer() as redis:
+        url = _filled(postgres.create_database("full"))
+        yield from _run(Site(database_url=url, redis_url=redis.url, servers=2))
+
+
+def _filled(url: str) -> str:
+    variables = {"DATABASE_URL": url, "REDIS_URL": "", "DJANGO_DEBUG": "1"}
+    manage("migrate", "--verbosity=0", env=variables)
+    manage("demo_users", env=variables)
+    return url
+
+
+def _run(site: Site) -> Iterator[Site]:
+    site.start()
+    yield site
+    site.close()
+
+
+@pytest.fixture
+def site(
+    request: pytest.FixtureRequest, processes: list[PrivateProcess]
+) -> Iterator[Site]:
+    """The site that the tests share: "full" (PostgreSQL, Redis, two servers) unless
+    the parameter says "embedded" (SQLite, no broker, one server).
+
+    A traceback in a log fails the test.
+    """
+    site: Site = request.getfixturevalue(f"_{getattr(request, 'param', 'full')}")
+    site.start()
+    processes += site.servers
+    lengths = [len(server.unhandled()) for server in site.servers]
+    yield site
+    for server, length in zip(site.servers, lengths, strict=True):
+        assert not server.unhandled()[length:], server.log[-4000:]
+
+
+on_both_sites = pytest.mark.parametrize("site", ["embedded", "full"], indirect=True)
+on_embedded_site = pytest.mark.parametrize("site", ["embedded"], indirect=True)
+
+
+@pytest.fixture
+def make_site(
+    tmp_path: Path, processes: list[PrivateProcess]
+) -> Iterator[Callable[..., Site]]:
+    """Start a site for this test alone, on SQLite and with these settings."""
+    made: list[Site] = []
+
+    def make(*, redis_url: str = "", **settings: str) -> Site:
+        url = _filled(f"sqlite:///{tmp_path / 'site.sqlite3'}")
+        site = Site(database_url=url, redis_url=redis_url, env=settings)
+        made.append(site)
+        processes.extend(site.servers)
+        site.start()
+        return site
+
+    yield make
+    servers = [server for site in made for server in site.servers]
+    logs = [server.log[-4000:] for server in servers if server.unhandled()]
+    for site in made:
+        site.close()
+    assert not logs
+
+
+@pytest.fixture
+def proxy(site: Site) -> Iterator[Proxy]:
+    """A proxy in front of the site's first server."""
+    with proxy_of(site.servers[0].port) as proxy:
+        yield proxy
+
+
+class Visit(Protocol):
+    def __call__(
+        self,
+        person: Person,
+        path: str = "/",
+        *,
+        at: Site | Proxy | DaphneServer | None = None,
+        transport: str | None = "open",
+        clock: bool = False,
+        script: str = "",
+        **options: object,
+    ) -> Bell: ...
+
+
+@pytest.fixture
+def visit(
+    request: pytest.FixtureRequest, browser: Browser, page_errors: PageErrors
+) -> Iterator[Visit]:
+    """Open a page of a person in a browser context of its own, under the strict
+    policy, and wait until its bell is connected.
+
+    `clock` gives the page's time into the hands of page.clock, `script` runs before
+    the page's own. Options are those of browser.new_context(). Another tab of the
+    same person: Bell(bell.page.context.new_page()).
+    """
+    contexts = []
+
+    def visit(
+        person: Person,
+        path: str = "/",
+        *,
+        at: Site | Proxy | DaphneServer | None = None,
+        transport: str | None = "open",
+        clock: bool = False,
+        script: str = "",
+        **options: object,
+    ) -> Bell:
+        url = (at or request.getfixturevalue("site")).url
+        context = browser.new_context(base_url=url, **options)  # type: ignore[arg-type]
+        contexts.append(context)
+        context.set_default_timeout(_DEADLINE_MS)
+        page_errors.watch(context)
+        context.add_init_script(OBSERVE)
+        if script:
+            context.add_init_script(script)
+        context.add_cookies(
+            [{"name": "sessionid", "value": person.session, "url": url}]
+        )
+        if clock:
+            context.clock.install()
+        bell = Bell(context.new_page())
+        response = bell.page.goto(path)
+        assert response is not None
+        policy = response.headers["content-security-policy"]
+        assert "require-trusted-types-for 'script'" in policy
+        assert "unsafe" not in policy
+        if transport is not None:
+            bell.expect_transport(transport)
+        return bell
+
+    yield visit
+    for context in contexts:
+        context.close()
