@@ -13,6 +13,7 @@ from asgiref.sync import sync_to_async
 from django.conf import settings as django_settings
 from django.contrib.auth import get_user_model
 from django.contrib.auth.base_user import AbstractBaseUser
+from django.core.exceptions import ObjectDoesNotExist
 from django.db import IntegrityError, OperationalError, models, transaction
 from django.db.models import Q
 from django.utils import timezone
@@ -90,11 +91,11 @@ def notify_user(
         return None
     _check_user(user)
     using = database()
-    if not preferences.wants(user.pk, draft.level, using):
-        return None
     connection = transaction.get_connection(using)
     if connection.in_atomic_block or not connection.get_autocommit():
         return _store_pending(draft, user, using)
+    if not _wants(user, draft, using):
+        return None
     try:
         return _store_stamped(draft, user, using)
     except OperationalError as error:
@@ -201,13 +202,26 @@ def _clean_expiry(value: object) -> datetime | None:
 
 
 def _check_user(user: object) -> None:
-    if not isinstance(user, get_user_model()) or user.pk is None:
-        kind = "unsaved" if isinstance(user, get_user_model()) else type(user).__name__
-        msg = (
-            f"user must be a saved {get_user_model().__name__} or None, not {kind}; "
-            "nobody can be notified who has no account."
-        )
-        raise ValueError(msg)
+    if not isinstance(user, get_user_model()):
+        # Not type(): request.user is a lazy object, which is what it wraps.
+        raise _no_account(user.__class__.__name__)
+    if user.pk is None:
+        raise _no_account("an unsaved one")
+
+
+def _no_account(found: str) -> ValueError:
+    return ValueError(
+        f"user must be a saved {get_user_model().__name__} or None, not {found}; "
+        "nobody can be notified who has no account."
+    )
+
+
+def _wants(user: AbstractBaseUser, draft: _Draft, using: str) -> bool:
+    try:
+        return preferences.wants(user.pk, draft.level, using)
+    except ObjectDoesNotExist as error:
+        # Told now, and not by a foreign key when the caller's transaction commits.
+        raise _no_account("a deleted or unsaved one") from error
 
 
 def _store_stamped(
@@ -231,10 +245,14 @@ def _store_pending(
     draft: _Draft, user: AbstractBaseUser, using: str
 ) -> UserNotification | None:
     """Store in the caller's transaction; whoever stamps next shows it."""
-    row = draft.row(user)
-    if row.is_expired_at(timezone.now()):
-        return _insert_unseen(row, using)
+    # All of it under a savepoint, reading too: an error of ours must not be the end of
+    # the caller's transaction.
     with followed(using) as users:
+        if not _wants(user, draft, using):
+            return None
+        row = draft.row(user)
+        if row.is_expired_at(timezone.now()):
+            return _insert_unseen(row, using)
         if not _insert(row, using):
             return None
         users.add(user.pk)
