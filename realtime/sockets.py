@@ -92,7 +92,8 @@ class Socket:
 
     def close(self, code: int) -> None:
         """Close the socket; nothing is sent after."""
-        self._submit({"type": "websocket.close", "code": code})
+        # A plain int: daphne can't close with a member of an enum.
+        self._submit({"type": "websocket.close", "code": int(code)})
         self.closed = True
 
     async def flush(self) -> None:
@@ -113,9 +114,8 @@ class Socket:
             waiting = next(sending)
         except StopIteration:
             return
-        except Exception:
-            logger.debug("A socket went away while it was sent to.", exc_info=True)
-            self.closed = True
+        except Exception as error:  # noqa: BLE001 -- servers raise what they like
+            self._give_up(error)
             return
         self._sending = asyncio.create_task(self._finish(_Rest(sending, waiting)))
 
@@ -125,11 +125,16 @@ class Socket:
             await rest
             while self._outbox:
                 await self._send(self._outbox.popleft())
-        except Exception:
-            logger.debug("A socket went away while it was sent to.", exc_info=True)
-            self.closed = True
+        except Exception as error:  # noqa: BLE001 -- servers raise what they like
+            self._give_up(error)
         finally:
             self._sending = None
+
+    def _give_up(self, error: Exception) -> None:
+        """Send nothing more; what is no page that just went is a fault to be seen."""
+        level = logging.DEBUG if isinstance(error, OSError) else logging.ERROR
+        logger.log(level, "A frame could not be sent.", exc_info=error)
+        self.closed = True
 
 
 class _Rest:

@@ -62,6 +62,8 @@ class Wire:
             await self.open.wait()
         if self.error is not None:
             raise self.error
+        if message["type"] == "websocket.close" and type(message["code"]) is not int:
+            raise TypeError("What daphne closes with takes no enum for a number.")
         self.messages.append(message)
 
     @property

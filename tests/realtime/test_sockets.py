@@ -138,3 +138,17 @@ class TestSending:
         wire.error = None
         socket.send_text("c")
         assert wire.messages == []
+
+    @pytest.mark.parametrize(
+        ("error", "records"), [(ConnectionResetError("gone"), 0), (TypeError("bug"), 1)]
+    )
+    async def test_a_page_that_went_is_no_fault_and_a_bug_is(
+        self,
+        wire: Wire,
+        caplog: pytest.LogCaptureFixture,
+        error: Exception,
+        records: int,
+    ) -> None:
+        wire.error = error
+        open_socket(wire).send_text("a")
+        assert [r.levelname for r in caplog.records] == ["ERROR"] * records

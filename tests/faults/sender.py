@@ -1,0 +1,133 @@
+"""A process that notifies, apart from any server: a worker, a shell, a cron job.
+
+`python -m tests.faults.sender` takes commands as lines of JSON and answers each.
+"""
+
+import json
+import random
+import subprocess
+import sys
+import time
+from types import TracebackType
+from typing import Any, Self
+
+from tests.processes import ROOT, DaphneServer
+
+
+class Sender:
+    """The process, from outside: on the database and the broker of a server."""
+
+    def __init__(self, server: DaphneServer) -> None:
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", "tests.faults.sender"],
+            cwd=ROOT,
+            env=server.environment(),
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        with self._process:
+            assert self._process.stdin is not None
+            self._process.stdin.close()
+            try:
+                self._process.wait(10)
+            except subprocess.TimeoutExpired:
+                self._process.kill()
+
+    def notify(self, user: str, *titles: str, how: str = "plain") -> list[float]:
+        """Notify of each title; the seconds that each call took."""
+        took: list[float] = self._ask("notify", user=user, titles=titles, how=how)
+        return took
+
+    def stream(self, seed: int, count: int, users: list[str]) -> dict[str, list[str]]:
+        """Notify in one way or the other; the titles that each user must see."""
+        seen: dict[str, list[str]] = self._ask(
+            "stream", seed=seed, count=count, users=users
+        )
+        return seen
+
+    def hold(self, user: str) -> None:
+        """Leave a transaction open that has notified, and has the mailbox's lock."""
+        self._ask("hold", user=user)
+
+    def release(self) -> None:
+        self._ask("release")
+
+    def _ask(self, verb: str, **arguments: Any) -> Any:
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        self._process.stdin.write(json.dumps([verb, arguments]) + "\n")
+        self._process.stdin.flush()
+        answer = self._process.stdout.readline()
+        assert answer, "The sender has died; its error is above."
+        return json.loads(answer)
+
+
+def main() -> None:
+    import django  # noqa: PLC0415 -- only in the process that is the sender
+
+    django.setup()
+    from django.contrib.auth.models import User  # noqa: PLC0415 -- needs the apps
+    from django.db import transaction  # noqa: PLC0415
+
+    from themis.models import Mailbox  # noqa: PLC0415
+    from themis.notifications import notify_user  # noqa: PLC0415
+
+    users = {user.username: user for user in User.objects.all()}
+    held = transaction.atomic()
+
+    def call(user: str, title: str, how: str) -> float:
+        begun = time.perf_counter()
+        if how == "plain":
+            notify_user(users[user], title)
+        else:
+            with transaction.atomic():
+                notify_user(users[user], title)
+                transaction.set_rollback(how == "rollback")
+        return time.perf_counter() - begun
+
+    def notify(user: str, titles: list[str], how: str) -> list[float]:
+        return [call(user, title, how) for title in titles]
+
+    def stream(seed: int, count: int, users: list[str]) -> dict[str, list[str]]:
+        chance = random.Random(seed)  # noqa: S311 -- to be repeated
+        seen: dict[str, list[str]] = {user: [] for user in users}
+        for number in range(count):
+            user = chance.choice(users)
+            how = chance.choice(["plain", "plain", "atomic", "atomic", "rollback"])
+            call(user, f"{number} {how}", how)
+            if how != "rollback":
+                seen[user].append(f"{number} {how}")
+        return seen
+
+    def hold(user: str) -> None:
+        held.__enter__()
+        notify_user(users[user], "held back")
+        list(Mailbox.objects.select_for_update().filter(user=users[user]))
+
+    def release() -> None:
+        held.__exit__(None, None, None)
+
+    verbs: dict[str, Any] = {
+        "notify": notify,
+        "stream": stream,
+        "hold": hold,
+        "release": release,
+    }
+    for line in sys.stdin:
+        verb, arguments = json.loads(line)
+        print(json.dumps(verbs[verb](**arguments)), flush=True)  # noqa: T201
+
+
+if __name__ == "__main__":
+    main()
