@@ -18,7 +18,7 @@ class CloseCode(IntEnum):
     """
     Why the server closes a socket, and what the page does then.
 
-    The codes are all in 4000-4999, because daphne can send no others but 1000.
+    The codes are all in 4000-4999, because daphne sends only 1000 and 3000-4999.
     """
 
     MALFORMED = 4400  # poll

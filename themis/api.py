@@ -14,10 +14,12 @@ from django.conf import settings as django_settings
 from django.core.exceptions import ObjectDoesNotExist, RequestDataTooBig
 from django.db import OperationalError, transaction
 from django.http import HttpRequest, HttpResponse, RawPostDataException
+from django.middleware.csrf import CsrfViewMiddleware
 from django.utils import timezone
 from django.utils.cache import add_never_cache_headers
 from django.utils.http import parse_etags, quote_etag
 from django.utils.translation import gettext as _
+from django.views.decorators.csrf import csrf_exempt
 
 from themis import mailbox
 from themis.conf import settings
@@ -95,21 +97,36 @@ def endpoint(method: str) -> Callable[[View], View]:
             add_never_cache_headers(response)
             return response
 
-        return transaction.non_atomic_requests(guarded)
+        # Not without the check: `_admit` makes it, so that its refusal is a problem.
+        return csrf_exempt(transaction.non_atomic_requests(guarded))
 
     return decorate
 
 
 def _admit(request: HttpRequest, method: str) -> HttpResponse | None:
     """Return the refusal of a request that no view should see."""
-    if request.method != method:
+    allowed = {"GET", "HEAD"} if method == "GET" else {method}
+    if request.method not in allowed:
         detail = _("Use {method}.").format(method=method)
         refusal = ProblemError(HTTPStatus.METHOD_NOT_ALLOWED, detail).to_response()
-        refusal["Allow"] = method
+        refusal["Allow"] = ", ".join(sorted(allowed))
         return refusal
     if not request.user.is_authenticated:
         raise ProblemError(HTTPStatus.UNAUTHORIZED, _("Sign in first."))
+    reason = _CSRF_CHECK.process_view(request, None, (), {})
+    if reason is not None:
+        raise ProblemError(HTTPStatus.FORBIDDEN, str(reason))
     return None
+
+
+class _CsrfCheck(CsrfViewMiddleware):
+    """Django's own check, whose refusal is the reason instead of a page."""
+
+    def _reject(self, request: HttpRequest, reason: str) -> str:  # noqa: ARG002 -- Django's
+        return reason
+
+
+_CSRF_CHECK: Any = _CsrfCheck(lambda _request: HttpResponse())
 
 
 def _busy() -> ProblemError:

@@ -77,6 +77,7 @@ class NotificationListView(View):
             ],
             "unread": unread.count(),
             "up_to": box.revision,
+            "epoch": box.epoch,
             "read_form_url": reverse("themis:list"),
         }
         return render(request, "themis/list.html", context)
@@ -89,6 +90,7 @@ class NotificationListView(View):
             which["ids"] = [int(one)]
         elif _NUMBER.fullmatch(up_to):
             which["up_to"] = int(up_to)
+            which["epoch"] = request.POST.get("epoch") or None
         else:
             return HttpResponse(
                 _("Nothing was chosen."), status=HTTPStatus.BAD_REQUEST.value
@@ -97,6 +99,9 @@ class NotificationListView(View):
             mailbox.change(request.user.pk, "read", **which)
         except ObjectDoesNotExist:
             _say_it_is_gone(request)
+        except mailbox.EpochChangedError:
+            changed = _("The list had changed; this is how it is now.")
+            messages.warning(request, changed, fail_silently=True)
         except OperationalError as error:
             if not is_contention(error):
                 raise

@@ -438,6 +438,21 @@ class TestReading:
         assert everything() == before
         assert UserNotification.objects.get() == row
 
+    def test_after_a_new_epoch_an_older_page_marks_nothing(
+        self, client: Client, ada: User
+    ) -> None:
+        """Its revisions count what another mailbox held: a restored backup."""
+        (row,) = stored(ada, 1)
+        page = client.get(LIST)
+        epoch, up_to = page.context["epoch"], page.context["up_to"]
+        Mailbox.objects.filter(user=ada).update(epoch="restored")
+        token = {"csrfmiddlewaretoken": page.context["csrf_token"]}
+        fields = {"up_to": up_to, "epoch": epoch, **token}
+        response = client.post(LIST, fields, follow=True)
+        assert "had changed" in response.content.decode()
+        row.refresh_from_db()
+        assert not row.is_read
+
     def test_anothers_cannot_be_marked(
         self, client: Client, ada: User, grace: User
     ) -> None:
