@@ -46,7 +46,9 @@ def sign_in(server: DaphneServer, username: str = "ada") -> str:
 class Page:
     """One tab of a signed-in person."""
 
-    def __init__(self, server: DaphneServer, cookie: str) -> None:
+    def __init__(
+        self, server: DaphneServer, cookie: str, *, origin: str | None = None
+    ) -> None:
         self.server = server
         self.mirror = Mirror()
         # Every frame of every connection, and the close codes, in order.
@@ -56,6 +58,7 @@ class Page:
         self.rung: list[str] = []
         self.rung_at: dict[str, float] = {}
         self._cookie = cookie
+        self._origin: Any = origin or server.url
         self._socket: ClientConnection | None = None
         self._reading: asyncio.Task[None] | None = None
 
@@ -77,7 +80,7 @@ class Page:
         told = len(self.state_frames)
         self._socket = await connect(
             f"{self.server.websocket_url}?{query}",
-            origin=self.server.url,  # type: ignore[arg-type] # a NewType of str
+            origin=self._origin,
             additional_headers={"Cookie": self._cookie},
             compression=None,
             ping_interval=None,
