@@ -19,7 +19,7 @@ def answer_with(stamper: Stamper) -> None:
 
 
 class _Batch:
-    """Mailboxes touched under the same savepoints: they share a fate and one stamp."""
+    """Mailboxes touched in one transaction: they share one stamp."""
 
     def __init__(self) -> None:
         self.users: set[Any] = set()
@@ -56,15 +56,15 @@ def _ring(users: Collection[Any], using: str) -> None:
     if not users:
         return
     connection = transaction.get_connection(using)
-    batch = _Batch()
     # A loop over a team is stamped in chunks, not once per member. Each call registers
-    # the shared batch again: captureOnCommitCallbacks sees only what comes after it
-    # began, and the second run of a batch does nothing.
-    if connection.run_on_commit:
-        savepoints, callback, _robust = connection.run_on_commit[-1]
-        owner = getattr(callback, "__self__", None)
-        if isinstance(owner, _Batch) and savepoints == set(connection.savepoint_ids):
-            batch = owner
+    # the shared batch again, under its own savepoints: a rollback takes back only what
+    # it undoes, and captureOnCommitCallbacks sees only what comes after it began. The
+    # second run of a batch does nothing, nor does a stamp where nothing waits.
+    owners = (
+        getattr(callback, "__self__", None)
+        for _savepoints, callback, _robust in reversed(connection.run_on_commit)
+    )
+    batch = next((owner for owner in owners if isinstance(owner, _Batch)), _Batch())
     batch.using = using
     batch.users.update(users)
     transaction.on_commit(batch.stamp, using=using, robust=True)

@@ -734,23 +734,29 @@ class MailboxMachine(RuleBasedStateMachine):
             plain(table).bulk_create(rows)
         self.handles = []
         self.stale = {}
-        self.revisions = dict(plain(Mailbox).values_list("pk", "revision"))
+        boxes = {box.pk: box for box in plain(Mailbox)}
+        self.revisions = {pk: box.revision for pk, box in boxes.items()}
         for user, account in enumerate(self.users):
+            box = boxes.get(account.pk)
+            if box is None:
+                continue
+            mine = [page for page in self.pages if page.user == user]
+            lost = [page for page in mine if _is_ahead(page, box)]
+            for page in mine:
+                # What was sent in a time that never was arrives under its old epoch,
+                # or not at all: nothing tells it from what is sent now.
+                if not (told or lost):
+                    page.inbox.clear()
             if told:
                 self.new_epoch(user)
-                continue
-            ahead = [
-                page
-                for page in self.pages
-                if page.user == user
-                and page.mirror.revision > self.revisions.get(account.pk, 0)
-            ]
-            # Nobody can know of frames that were sent in a time that never was.
-            for page in self.pages:
-                if page.user == user and not ahead:
-                    page.inbox.clear()
-            if ahead:
-                self._ask(max(ahead, key=lambda page: page.mirror.revision))
+            elif lost:
+                foremost = max(lost, key=lambda page: page.mirror.revision)
+                # A mailbox that has caught up before anyone asks can't know, either;
+                # there is a command for that.
+                if _is_ahead(foremost, mailbox.look(account.pk)):
+                    self._ask(foremost)
+                else:
+                    self.new_epoch(user)
 
     # What must always hold
 
@@ -931,6 +937,11 @@ class MailboxMachine(RuleBasedStateMachine):
             assert not waiting.exists(), "left pending"
         buried = plain(Tombstone).filter(user__in=owners, revision=None)
         assert not buried.exists(), "deletion left pending"
+
+
+def _is_ahead(page: Page, box: Mailbox) -> bool:
+    same_epoch = page.mirror.epoch == box.epoch
+    return same_epoch and page.mirror.revision > box.revision
 
 
 def _is_waiting(row: dict[str, Any], now: datetime) -> bool:

@@ -1,0 +1,87 @@
+"""Somebody else at work in the same database, on a connection of their own."""
+
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from types import TracebackType
+from typing import Any, ParamSpec, Self, TypeVar
+
+from django.db import connection, connections, transaction
+
+from tests.waiting import wait_until
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+class Colleague:
+    """
+    Does what it is told, one thing after the other, while the test goes on.
+
+    A transaction that it begins stays open until it is told to end it.
+    """
+
+    def __init__(self) -> None:
+        self._thread = ThreadPoolExecutor(max_workers=1)
+        self._block: Any = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        if self._block is not None:
+            self.roll_back()
+        self.run(connections.close_all)
+        self._thread.shutdown()
+
+    def start(
+        self, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs
+    ) -> Future[T]:
+        """Begin with it; the future tells what came of it."""
+        return self._thread.submit(work, *args, **kwargs)
+
+    def run(self, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """Do it, while the test waits."""
+        return self.start(work, *args, **kwargs).result(timeout=20)
+
+    def begin(self) -> None:
+        self._block = transaction.atomic()
+        self.run(self._block.__enter__)
+
+    def commit(self) -> None:
+        self.commit_when(lambda: True).result(timeout=20)
+
+    def commit_when(self, condition: Callable[[], bool]) -> Future[None]:
+        """Commit as soon as it is the case."""
+        block, self._block = self._block, None
+
+        def commit() -> None:
+            wait_until(condition)
+            block.__exit__(None, None, None)
+
+        return self.start(commit)
+
+    def roll_back(self) -> None:
+        self.roll_back_when(lambda: True).result(timeout=20)
+
+    def roll_back_when(self, condition: Callable[[], bool]) -> Future[None]:
+        """Roll back as soon as it is the case."""
+        block, self._block = self._block, None
+
+        def roll_back() -> None:
+            wait_until(condition)
+            transaction.set_rollback(True)
+            block.__exit__(None, None, None)
+
+        return self.start(roll_back)
+
+
+def somebody_waits() -> bool:
+    """Whether anybody waits for a lock, on PostgreSQL."""
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT EXISTS (SELECT 1 FROM pg_locks WHERE NOT granted)")
+        return bool(cursor.fetchone()[0])
