@@ -8,92 +8,59 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from datetime import datetime
+from functools import partial
 from typing import Any, Literal
 
 from django.contrib.auth import get_user_model
 from django.core.exceptions import ObjectDoesNotExist
-from django.db.models import (
-    BooleanField,
-    Exists,
-    ExpressionWrapper,
-    OuterRef,
-    Q,
-    QuerySet,
-    Subquery,
-    Value,
-)
-from django.db.models.functions import Coalesce
+from django.db.models import Q, QuerySet, Value
 from django.utils import timezone
 
-from themis import stamping
+from themis import queries, revisions, stamping
 from themis.conf import settings
 from themis.events import Changes, Snapshot
-from themis.models import (
-    Mailbox,
-    Tombstone,
-    UserNotification,
-    UserProfile,
-    is_listed,
-    is_open,
-)
-from themis.stamping import (
-    COUNT_LIMIT,
+from themis.models import Mailbox, Tombstone, UserNotification, is_listed, is_open
+from themis.queries import (
     database,
-    hold,
-    make_missing,
     newest,
     on_wire,
     plain,
+    plain_profiles,
     refill,
-    renew_epoch,
-    stamp,
-    stamped_fields,
 )
+from themis.revisions import Box
+from themis.stamping import hold, stamp, stamped_fields
 
 Verb = Literal["read", "unread", "dismiss", "restore"]
 
 
-def look(user: Any) -> Any:
+def look(user: Any) -> Box:
     """
     Return the mailbox of *user* (a primary key), stamped as of now.
 
     What is pending or has fallen due is stamped first. One statement where nothing is.
-    The row carries `desktop`, the user's wish for desktop notifications.
+
+    Raises:
+        ObjectDoesNotExist: there is no such user.
     """
     using = database()
-    box = _find(user, using)
+    box = revisions.find(user, timezone.now(), using)
     if box is None:
-        make_missing([user], using)
-    if box is None or box.waits or _is_due(box):
+        revisions.make_missing([user], using)
+    if box is None or box.waits:
         stamp([user], using)
-        box = _find(user, using)
+        box = revisions.find(user, timezone.now(), using)
+    if box is None:
+        raise Mailbox.DoesNotExist
     return box
 
 
-def _find(user: Any, using: str) -> Any:
-    mine = OuterRef("pk")
-    wanted = UserProfile.objects.filter(user=mine)
-    waits = (
-        Q(Exists(plain(using).filter(user=mine, pending=True)))
-        | Q(Exists(Tombstone.objects.filter(user=mine, revision=None)))
-        | Q(Exists(wanted.filter(pending=True)))
-    )
-    boxes = Mailbox.objects.using(using).filter(pk=user)
-    return boxes.annotate(
-        waits=ExpressionWrapper(waits, BooleanField()),
-        desktop=Coalesce(
-            Subquery(wanted.values("browser_notifications_enabled")[:1]),
-            Value(value=False),
-        ),
-    ).first()
-
-
-def _is_due(box: Mailbox) -> bool:
-    return box.next_expiry_at is not None and box.next_expiry_at <= timezone.now()
-
-
 def read_state(
-    user: Any, *, since: int | None = None, epoch: str | None = None, box: Any = None
+    user: Any,
+    *,
+    since: int | None = None,
+    epoch: str | None = None,
+    box: Box | None = None,
 ) -> Snapshot | Changes:
     """
     Return what a page of *user* needs that stands at revision *since* of *epoch*.
@@ -113,30 +80,30 @@ def read_state(
     if since is None or epoch is None or epoch != box.epoch:
         return _snapshot(box, using)
     if since > box.revision:
-        renew_epoch(user, epoch=epoch, seen=since, using=using)
+        revisions.renew_epoch(user, epoch=epoch, seen=since, using=using)
         return _snapshot(look(user), using)
     return _changes(box, since, using) or _snapshot(look(user), using)
 
 
-def _snapshot(box: Any, using: str) -> Snapshot:
+def _snapshot(box: Box, using: str) -> Snapshot:
     now = timezone.now()
     return Snapshot(
-        user_key=str(box.pk),
+        user_key=str(box.user),
         epoch=box.epoch,
         revision=box.revision,
         unread=box.unread,
-        items=list(_newest_of(box, now, using)[: stamping.WINDOW]),
+        items=list(_newest_of(box, now, using)[: queries.WINDOW]),
         now=now,
         poll_interval=settings.poll_interval,
         desktop=box.desktop,
     )
 
 
-def _newest_of(box: Any, now: datetime, using: str) -> QuerySet[UserNotification]:
-    return newest(box.pk, now, using).filter(created_revision__lte=box.revision)
+def _newest_of(box: Box, now: datetime, using: str) -> QuerySet[UserNotification]:
+    return newest(box.user, now, using).filter(created_revision__lte=box.revision)
 
 
-def _changes(box: Any, since: int, using: str) -> Changes | None:
+def _changes(box: Box, since: int, using: str) -> Changes | None:
     """Return the changes in (since, revision], or None if they may not be whole."""
     now = timezone.now()
     rows: list[UserNotification] = []
@@ -144,28 +111,26 @@ def _changes(box: Any, since: int, using: str) -> Changes | None:
     # What was created after this revision comes with the next one, as new. What was
     # changed after it comes now and again: else an item created and then changed
     # would first be told by a frame in which it is no longer new.
-    known = on_wire(using).filter(user=box.pk, created_revision__lte=box.revision)
+    known = on_wire(using).filter(user=box.user, created_revision__lte=box.revision)
+    limit = stamping.CHANGES_LIMIT
     if since < box.revision:
-        rows = list(known.filter(revision__gt=since)[: stamping.CHANGES_LIMIT + 1])
-        deleted = Tombstone.objects.using(using).filter(user=box.pk, revision__gt=since)
-        buried = list(
-            deleted.values_list("notification_id", flat=True)[
-                : stamping.CHANGES_LIMIT + 1
-            ]
-        )
-    if len(rows) + len(buried) > stamping.CHANGES_LIMIT:
+        rows = list(known.filter(revision__gt=since)[: limit + 1])
+        graves = Tombstone.objects.using(using)
+        deleted = graves.filter(user=box.user, revision__gt=since)
+        buried = list(deleted.values_list("notification_id", flat=True)[: limit + 1])
+    if len(rows) + len(buried) > limit:
         return None
     items = [row for row in rows if row.is_listed_at(now)]
     gone = [row.pk for row in rows if not row.is_listed_at(now)]
     removed = sorted({*buried, *gone})
-    items = refill(items, len(removed), _newest_of(box, now, using))
+    items = refill(items, len(removed), partial(_newest_of, box, now, using))
     still = Mailbox.objects.using(using).filter(
-        pk=box.pk, epoch=box.epoch, floor_revision__lte=since
+        pk=box.user, epoch=box.epoch, floor_revision__lte=since
     )
     if not still.exists():
         return None
     return Changes(
-        user_key=str(box.pk),
+        user_key=str(box.user),
         epoch=box.epoch,
         since=since,
         revision=box.revision,
@@ -196,7 +161,7 @@ def stamp_waiting() -> None:
     using = database()
     written = plain(using).filter(pending=True)
     buried = Tombstone.objects.using(using).filter(revision=None)
-    wishing = stamping.plain_profiles(using).filter(pending=True)
+    wishing = plain_profiles(using).filter(pending=True)
     waiting = (
         written.order_by()
         .values_list("user_id")
@@ -221,7 +186,7 @@ def stamp_waiting() -> None:
 def count_unread(user: Any) -> int:
     """Return how many notifications of *user* are unread; 10,000 = that or more."""
     unread = plain(database()).filter(is_open(timezone.now()), user=user)
-    return len(unread.values_list("pk")[:COUNT_LIMIT])
+    return len(unread.values_list("pk")[: revisions.COUNT_LIMIT])
 
 
 class EpochChangedError(Exception):
@@ -280,7 +245,7 @@ def change(
         mine = mine.filter(Q(source_app=source_app) if source_app else Q())
     with hold([user], using) as stamps:
         (held,) = stamps.values()
-        revision = held.mailbox.revision
+        revision = held.box.revision
         fields = stamped_fields(Value(revision), held.now)
         fields[field] = held.now if doing else None
         if doing:

@@ -63,6 +63,13 @@ class UserNotificationQuerySet(models.QuerySet["UserNotification"]):
         }
     )
 
+    # In another mailbox a row is a new one, which nobody asked to drop.
+    MOVED: ClassVar = {
+        "created_revision": None,
+        "revision": None,
+        "deduplicate": False,
+    }
+
     def listed(self) -> Self:
         """Return what lists show: neither dismissed nor expired."""
         return self.filter(is_listed(timezone.now()))
@@ -80,29 +87,21 @@ class UserNotificationQuerySet(models.QuerySet["UserNotification"]):
         if self.query.is_sliced or not changes:
             return super().update(**changes)
         self._for_write = True
-        moving = not {"user", "user_id"}.isdisjoint(changes)
         changes["pending"] = True
         if not self.KEYED.isdisjoint(changes):
             changes["dedup_key"] = None
-        if moving:
-            # In the other mailbox the row is a new one, which nobody asked to drop.
-            changes |= {
-                "created_revision": None,
-                "revision": None,
-                "deduplicate": False,
-            }
         updated = 0
         with followed(self.db) as users:
             for rows in self._keys_by_chunk():
-                keys = [pk for pk, _user in rows]
+                moving = self._moving(rows, changes)
+                staying = {pk for pk, _user in rows}.difference(moving)
                 if moving:
-                    _bury(keys, self.db)
-                matching = self.filter(pk__in=keys)
-                updated += models.QuerySet.update(matching, **changes)
+                    _bury(moving, self.db)
+                    updated += self._write(moving, changes | self.MOVED)
+                updated += self._write(staying, changes)
                 users.update(user for _pk, user in rows)
-                if moving:
-                    moved = _plain(self.db).filter(pk__in=keys)
-                    users.update(moved.values_list("user_id", flat=True))
+                moved = _plain(self.db).filter(pk__in=moving)
+                users.update(moved.values_list("user_id", flat=True))
         return updated
 
     update.alters_data = True  # type: ignore[attr-defined] # Django's template guard
@@ -117,7 +116,7 @@ class UserNotificationQuerySet(models.QuerySet["UserNotification"]):
         with followed(self.db) as users:
             for rows in self._keys_by_chunk():
                 keys = [pk for pk, _user in rows]
-                _bury(keys, self.db)
+                users.update(_bury(keys, self.db))
                 count, details = _plain(self.db).filter(pk__in=keys).delete()
                 total += count
                 for label, number in details.items():
@@ -138,6 +137,26 @@ class UserNotificationQuerySet(models.QuerySet["UserNotification"]):
             users.update(row.user_id for row in created)
         return created
 
+    def _moving(
+        self, rows: Collection[tuple[int, Any]], changes: dict[str, Any]
+    ) -> list[int]:
+        """Return the keys of *rows* that an update takes to another mailbox."""
+        target = changes.get("user", changes.get("user_id"))
+        if target is None:
+            return []
+        if hasattr(target, "resolve_expression"):
+            # As in bulk_update: each row has a user of its own, computed by SQL.
+            targets = self.model._base_manager.using(self.db).annotate(_target=target)
+            keys = targets.filter(pk__in=[pk for pk, _user in rows])
+            return list(keys.exclude(user_id=F("_target")).values_list("pk", flat=True))
+        target = getattr(target, "pk", target)
+        return [pk for pk, user in rows if user != target]
+
+    def _write(self, keys: Collection[int], changes: dict[str, Any]) -> int:
+        if not keys:
+            return 0
+        return models.QuerySet.update(self.filter(pk__in=keys), **changes)
+
     def _keys_by_chunk(self) -> Iterator[list[tuple[int, Any]]]:
         """Yield (primary key, user key) of what the queryset selects, in chunks."""
         keys = self.using(self.db).order_by("pk").values_list("pk", "user_id")
@@ -152,16 +171,20 @@ def _plain(using: str) -> models.QuerySet[UserNotification]:
     return models.QuerySet(UserNotification, using=using)
 
 
-def _bury(keys: Collection[int], using: str) -> None:
-    """Lock the rows that are about to leave their mailbox, and leave tombstones."""
+def _bury(keys: Collection[int], using: str) -> set[Any]:
+    """
+    Lock the rows that are about to leave their mailboxes, and leave tombstones.
+
+    Returns the users whose mailboxes they are.
+    """
     leaving = _plain(using).filter(pk__in=keys).order_by("pk").select_for_update()
+    rows = list(leaving.values_list("pk", "user_id", "created_revision"))
     Tombstone.objects.using(using).bulk_create(
         Tombstone(notification_id=pk, user_id=user)
-        for pk, user, created in leaving.values_list(
-            "pk", "user_id", "created_revision"
-        )
+        for pk, user, created in rows
         if created is not None
     )
+    return {user for _pk, user, _created in rows}
 
 
 class UserNotification(models.Model):
@@ -285,7 +308,7 @@ class UserNotification(models.Model):
         with followed(using) as users:
             if not self._state.adding and not force_insert:
                 update_fields = self._saved_fields(update_fields)
-                if "user" in update_fields:
+                if not {"user", "user_id"}.isdisjoint(update_fields):
                     moved = UserNotification.objects.using(using).filter(pk=self.pk)
                     moved.exclude(user=self.user_id).update(user=self.user_id)
             super().save(
@@ -302,10 +325,9 @@ class UserNotification(models.Model):
         """Delete like Django, and let open bells follow after the commit."""
         using = using or router.db_for_write(type(self), instance=self)
         with followed(using) as users:
-            _bury([self.pk], using)
-            deleted = super().delete(using=using, keep_parents=keep_parents)
-            users.add(self.user_id)
-        return deleted
+            # Where it is, which may not be where it was when it was loaded.
+            users.update(_bury([self.pk], using))
+            return super().delete(using=using, keep_parents=keep_parents)
 
     @property
     def is_read(self) -> bool:

@@ -21,8 +21,9 @@ from django.utils import timezone
 from themis import content, preferences
 from themis.locking import is_contention, limited_wait
 from themis.models import Level, UserNotification
+from themis.queries import database, identity_of, plain
 from themis.ringing import followed
-from themis.stamping import database, hold, identity_of, plain
+from themis.stamping import hold
 
 __all__ = ["anotify_user", "notify_user"]
 
@@ -234,7 +235,7 @@ def _store_stamped(
     with hold([user.pk], using) as stamps:
         held = stamps[user.pk]
         row.pending = False
-        row.created_revision = row.revision = held.mailbox.revision
+        row.created_revision = row.revision = held.box.revision
         if not _insert(row, using):
             return None
         held.rows.append(row)

@@ -12,47 +12,33 @@ from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import partial
 from typing import Any
 
-from django.contrib.auth import get_user_model
-from django.db import router, transaction
-from django.db.models import (
-    BooleanField,
-    Case,
-    Exists,
-    F,
-    IntegerField,
-    Min,
-    OuterRef,
-    Q,
-    QuerySet,
-    Subquery,
-    Value,
-    When,
-)
+from django.db import transaction
+from django.db.models import BooleanField, Case, F, OuterRef, Q, Subquery, Value, When
 from django.db.models.functions import Coalesce
 from django.utils import timezone
 
+from themis import revisions
 from themis.broadcasters import get_broadcaster
 from themis.conf import settings
 from themis.events import Changes
 from themis.locking import is_contention, own_transaction
-from themis.models import (
-    Mailbox,
-    Tombstone,
-    UserNotification,
-    UserProfile,
-    is_listed,
-    is_open,
-    make_epoch,
+from themis.models import Mailbox, Tombstone, UserNotification, is_open
+from themis.queries import (
+    database,
+    identity_of,
+    newest,
+    on_wire,
+    plain,
+    plain_profiles,
+    refill,
 )
+from themis.revisions import Bump, Count
 
 logger = logging.getLogger("themis")
 
-# How many items a page holds without asking for more.
-WINDOW = 20
-# Counts are exact below this, and this number from there on.
-COUNT_LIMIT = 10_000
 # More changed rows than this are told as a snapshot.
 CHANGES_LIMIT = 100
 # How many mailboxes one stamping transaction locks, and rows of a kind it stamps.
@@ -62,45 +48,11 @@ ROWS_PER_STAMP = 1_000
 STAMP_WAIT_MS = 1_000
 
 
-class CountUpTo(Subquery):
-    """The number of rows of a subquery; its LIMIT bounds what counting costs."""
-
-    template = "(SELECT COUNT(*) FROM (%(subquery)s) AS counted)"
-    output_field = IntegerField()
-
-
-def database() -> str:
-    """Return the alias of the one database that holds Themis' tables."""
-    return router.db_for_write(UserNotification)
-
-
-def plain(using: str) -> QuerySet[UserNotification]:
-    """Return all notifications, with writes that nothing follows."""
-    return QuerySet(UserNotification, using=using)
-
-
-def plain_profiles(using: str) -> QuerySet[UserProfile]:
-    """Return all profiles, with writes that nothing follows."""
-    return QuerySet(UserProfile, using=using)
-
-
-def on_wire(using: str) -> QuerySet[UserNotification]:
-    """Return what the wire may show: notifications that have been stamped."""
-    return plain(using).filter(created_revision__isnull=False)
-
-
-def newest(user: Any, now: datetime, using: str) -> QuerySet[UserNotification]:
-    """Return what pages list of *user*, the newest first."""
-    rows = on_wire(using).filter(is_listed(now), user=user)
-    return rows.order_by("-created_revision", "-id")
-
-
 @dataclass(slots=True)
 class Stamp:
     """One mailbox under its lock, and what this revision changes in it."""
 
-    # Annotated with what waits besides rows: `has_buried`, `has_wishes`.
-    mailbox: Any
+    box: Bump
     now: datetime
     rows: list[UserNotification] = field(default_factory=list)
     deleted: list[int] = field(default_factory=list)
@@ -129,21 +81,28 @@ def hold(users: Collection[Any], using: str) -> Iterator[dict[Any, Stamp]]:
         OperationalError: a lock was not to be had within a second.
     """
     if len(users) > 1:
-        make_missing(users, using)
+        revisions.make_missing(users, using)
     with own_transaction(using, wait_ms=STAMP_WAIT_MS):
         now = timezone.now()
-        stamps = {box.pk: Stamp(box, now) for box in _bump(users, using)}
+        boxes = revisions.bump(users, now, using)
+        if not boxes:
+            # Nothing is locked yet, so nothing is bumped twice.
+            revisions.make_missing(users, using)
+            boxes = revisions.bump(users, now, using)
+        stamps = {box.user: Stamp(box, now) for box in boxes}
         yield stamps
         idle = [user for user, stamp in stamps.items() if stamp.is_empty]
-        busy = {user: stamp for user, stamp in stamps.items() if not stamp.is_empty}
+        busy = [stamp for stamp in stamps.values() if not stamp.is_empty]
         if not busy and not any(stamp.silent for stamp in stamps.values()):
             transaction.set_rollback(True, using=using)
             return
         if idle:
-            resting = Mailbox.objects.using(using).filter(pk__in=idle)
-            resting.update(revision=F("revision") - 1)
+            revisions.rest(idle, using)
         if busy:
-            _announce(_settle(busy, now, using), using)
+            counts = revisions.count([stamp.box.user for stamp in busy], now, using)
+            for stamp in busy:
+                stamp.changes = _to_changes(stamp, counts[stamp.box.user], using)
+            _announce([stamp.changes for stamp in busy if stamp.changes], using)
 
 
 def _announce(changes: list[Changes], using: str) -> None:
@@ -155,108 +114,23 @@ def _announce(changes: list[Changes], using: str) -> None:
     transaction.on_commit(broadcast, using=using, robust=True)
 
 
-def make_missing(users: Collection[Any], using: str) -> None:
-    """Make the mailboxes that *users* don't have yet."""
-    boxes = Mailbox.objects.using(using)
-    held = set(boxes.filter(pk__in=users).values_list("pk", flat=True))
-    missing = set(users) - held
-    if missing:
-        accounts = get_user_model()._base_manager.using(using)
-        keys = accounts.filter(pk__in=missing).order_by("pk")
-        boxes.bulk_create(
-            (Mailbox(pk=pk) for pk in keys.values_list("pk", flat=True)),
-            ignore_conflicts=True,
-        )
-
-
-def _bump(users: Collection[Any], using: str) -> list[Any]:
-    """Begin the transaction with the UPDATE that locks: in user order, always."""
-    boxes = Mailbox.objects.using(using)
-    mine = boxes.filter(pk__in=users)
-    if len(users) > 1:
-        ordered = mine.order_by("pk").select_for_update(no_key=True)
-        mine = boxes.filter(pk__in=ordered.values("pk"))
-    if mine.update(revision=F("revision") + 1) == 0:
-        # Nothing is locked yet, so nothing is bumped twice.
-        make_missing(users, using)
-        mine.update(revision=F("revision") + 1)
-    buried = Tombstone.objects.filter(user=OuterRef("pk"), revision=None)
-    profiles = UserProfile.objects.filter(user=OuterRef("pk"), pending=True)
-    return list(
-        boxes.filter(pk__in=users).annotate(
-            has_buried=Exists(buried), has_wishes=Exists(profiles)
-        )
-    )
-
-
-def _settle(stamps: dict[Any, Stamp], now: datetime, using: str) -> list[Changes]:
-    """Count under the lock, and shape what open pages are told."""
-    boxes = Mailbox.objects.using(using).filter(pk__in=stamps)
-    owned = on_wire(using).filter(user=OuterRef("pk"))
-    counted = owned.filter(is_open(now)).order_by().values("pk")[:COUNT_LIMIT]
-    expiring = owned.filter(
-        dismissed_at=None, expires_at__isnull=False, expiry_stamped=False
-    )
-    boxes.update(
-        unread=CountUpTo(counted),
-        next_expiry_at=Subquery(
-            expiring.order_by()
-            .values("user")
-            .annotate(first=Min("expires_at"))
-            .values("first")
-        ),
-    )
-    wanted = UserProfile.objects.filter(user=OuterRef("pk"))
-    summaries = boxes.annotate(
-        desktop=Coalesce(
-            Subquery(wanted.values("browser_notifications_enabled")[:1]),
-            Value(value=False),
-        )
-    )
-    changes = []
-    for box in summaries:
-        stamp = stamps[box.pk]
-        stamp.changes = _to_changes(stamp, box, using)
-        changes.append(stamp.changes)
-    return changes
-
-
-def _to_changes(stamp: Stamp, box: Any, using: str) -> Changes:
+def _to_changes(stamp: Stamp, count: Count, using: str) -> Changes:
     items = [row for row in stamp.rows if row.is_listed_at(stamp.now)]
     gone = [row.pk for row in stamp.rows if not row.is_listed_at(stamp.now)]
     removed = sorted({*gone, *stamp.deleted})
+    window = partial(newest, stamp.box.user, stamp.now, using)
     return Changes(
-        user_key=str(box.pk),
-        epoch=box.epoch,
-        since=box.revision - 1,
-        revision=box.revision,
-        unread=box.unread,
-        items=refill(items, len(removed), newest(box.pk, stamp.now, using)),
+        user_key=str(stamp.box.user),
+        epoch=stamp.box.epoch,
+        since=stamp.box.revision - 1,
+        revision=stamp.box.revision,
+        unread=count.unread,
+        items=refill(items, len(removed), window),
         removed=removed,
         whole=len(stamp.rows) + len(stamp.deleted) <= CHANGES_LIMIT,
         now=stamp.now,
         poll_interval=settings.poll_interval,
-        desktop=box.desktop,
-    )
-
-
-def refill(
-    items: Sequence[UserNotification],
-    removed: int,
-    newest_first: QuerySet[UserNotification],
-) -> list[UserNotification]:
-    """
-    Return *items* with what has moved up into the window in place of the *removed*.
-
-    A page that holds the newest 20 and loses k of them gets the last k of the current
-    newest 20, so its window stays right.
-    """
-    known = {row.pk: row for row in items}
-    if removed:
-        window = list(newest_first[:WINDOW])
-        known |= {row.pk: row for row in window[-min(removed, WINDOW) :]}
-    return sorted(
-        known.values(), key=lambda row: (row.created_revision, row.pk), reverse=True
+        desktop=count.desktop,
     )
 
 
@@ -302,7 +176,7 @@ def _revision_of(stamps: dict[Any, Stamp]) -> Value | Subquery:
     """Return the new revision of a row's mailbox, for one UPDATE over many users."""
     if len(stamps) == 1:
         (only,) = stamps.values()
-        return Value(only.mailbox.revision)
+        return Value(only.box.revision)
     return Subquery(Mailbox.objects.filter(pk=OuterRef("user")).values("revision"))
 
 
@@ -360,7 +234,7 @@ def stamped_fields(revision: Value | Subquery, now: datetime) -> dict[str, Any]:
 
 def _mark(row: UserNotification, stamp: Stamp) -> None:
     """Bring *row* to what `restamp` wrote."""
-    row.revision = stamp.mailbox.revision
+    row.revision = stamp.box.revision
     row.created_revision = row.created_revision or row.revision
     row.pending = False
     row.expiry_stamped = row.is_expired_at(stamp.now)
@@ -396,26 +270,10 @@ def _drop_duplicates(rows: Sequence[UserNotification], using: str) -> set[int]:
     return twins
 
 
-SOURCE = ("source_app", "source_model", "source_id")
-TEXT = ("level", "title", "message", "url")
-
-
-def identity_of(row: UserNotification) -> dict[str, str]:
-    """Return what makes another notification of the user a duplicate of *row*."""
-    source = {name: getattr(row, name) for name in SOURCE}
-    if any(source.values()):
-        return source
-    return source | {name: getattr(row, name) for name in TEXT}
-
-
 def _stamp_expired(stamps: dict[Any, Stamp], using: str) -> int:
     """Stamp what has expired since the last stamp: a removal without any write."""
     now = next(iter(stamps.values())).now
-    due = [
-        user
-        for user, stamp in stamps.items()
-        if stamp.mailbox.next_expiry_at and stamp.mailbox.next_expiry_at <= now
-    ]
+    due = [user for user, stamp in stamps.items() if stamp.box.has_due]
     if not due:
         return 0
     expired = on_wire(using).filter(
@@ -434,7 +292,7 @@ def _stamp_expired(stamps: dict[Any, Stamp], using: str) -> int:
 
 
 def _stamp_deleted(stamps: dict[Any, Stamp], using: str) -> int:
-    if not any(stamp.mailbox.has_buried for stamp in stamps.values()):
+    if not any(stamp.box.has_buried for stamp in stamps.values()):
         return 0
     tombstones = Tombstone.objects.using(using)
     waiting = tombstones.filter(_of(stamps), revision=None).order_by("pk")
@@ -448,7 +306,7 @@ def _stamp_deleted(stamps: dict[Any, Stamp], using: str) -> int:
 
 
 def _stamp_profiles(stamps: dict[Any, Stamp], using: str) -> int:
-    if not any(stamp.mailbox.has_wishes for stamp in stamps.values()):
+    if not any(stamp.box.has_wishes for stamp in stamps.values()):
         return 0
     wishes = plain_profiles(using).filter(_of(stamps), pending=True)
     locked = wishes.order_by("pk").select_for_update(
@@ -467,19 +325,3 @@ def _can_skip(using: str) -> bool:
     """Tell whether rows can be locked one by one; SQLite has one writer anyway."""
     features = transaction.get_connection(using).features
     return bool(features.has_select_for_update_skip_locked)
-
-
-def renew_epoch(user: Any, *, epoch: str, seen: int, using: str) -> None:
-    """
-    Give the mailbox a new epoch: a client has proved that its revisions were reused.
-
-    Nothing happens if it has another epoch or reached revision *seen* meanwhile.
-    """
-    boxes = Mailbox.objects.using(using).filter(pk=user, epoch=epoch)
-    if boxes.filter(revision__lt=seen).update(epoch=make_epoch()):
-        logger.error(
-            "The mailbox of user %s went back to before revision %s: was an older "
-            "database restored? It has a new epoch.",
-            user,
-            seen,
-        )

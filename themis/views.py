@@ -26,7 +26,7 @@ from themis import mailbox
 from themis.content import is_safe_url
 from themis.locking import is_contention
 from themis.models import UserNotification, is_listed, is_open
-from themis.stamping import database, on_wire, plain
+from themis.queries import database, on_wire, plain
 
 PAGE = 25
 

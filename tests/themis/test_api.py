@@ -1284,11 +1284,11 @@ class TestContention:
     ) -> None:
         """A broken database is not called busy."""
         row = notified(ada)
-        table = Mailbox._meta.db_table
-        monkeypatch.setattr(Mailbox._meta, "db_table", "themis_no_such_table")
+        table = UserNotification._meta.db_table
+        monkeypatch.setattr(UserNotification._meta, "db_table", "themis_no_such_table")
         with pytest.raises(Exception, match="themis_no_such_table"):
             post(client, "read", {"ids": [str(row.pk)]})
-        monkeypatch.setattr(Mailbox._meta, "db_table", table)
+        monkeypatch.setattr(UserNotification._meta, "db_table", table)
 
 
 @pytest.mark.django_db(transaction=True)

@@ -1,0 +1,194 @@
+"""The mailbox rows: found, locked and bumped, counted.
+
+These three statements run for every notification and every poll. They are written by
+hand because the ORM takes ten times as long to build them as the database to run them
+(`python -m benchmarks.notify`); both databases understand them.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Collection
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from django.contrib.auth import get_user_model
+from django.db import connections
+from django.db.models import F
+
+from themis.models import Mailbox, make_epoch
+
+logger = logging.getLogger("themis")
+
+# Counts are exact below this, and this number from there on.
+COUNT_LIMIT = 10_000
+
+_DESKTOP = """COALESCE((SELECT browser_notifications_enabled FROM themis_userprofile
+    WHERE themis_userprofile.user_id = themis_mailbox.user_id), %(no)s)"""
+_BURIED = """EXISTS (SELECT 1 FROM themis_tombstone
+    WHERE themis_tombstone.user_id = themis_mailbox.user_id AND revision IS NULL)"""
+_WISHED = """EXISTS (SELECT 1 FROM themis_userprofile
+    WHERE themis_userprofile.user_id = themis_mailbox.user_id AND pending = %(yes)s)"""
+_WRITTEN = """EXISTS (SELECT 1 FROM themis_usernotification
+    WHERE themis_usernotification.user_id = themis_mailbox.user_id
+    AND pending = %(yes)s)"""
+_DUE = "COALESCE(next_expiry_at <= %(now)s, %(no)s)"
+
+_FIND = f"""
+SELECT user_id, epoch, revision, unread, {_DESKTOP},
+    {_DUE} OR {_WRITTEN} OR {_BURIED} OR {_WISHED}
+FROM themis_mailbox WHERE user_id = %(user)s
+"""  # noqa: S608 -- of constants
+
+# RETURNING names the table: in a subquery a bare `revision` would be the inner one's.
+_BUMP = f"""
+UPDATE themis_mailbox SET revision = themis_mailbox.revision + 1
+WHERE user_id IN (%(users)s)
+RETURNING user_id, epoch, themis_mailbox.revision, {_DUE}, {_BURIED}, {_WISHED}
+"""  # noqa: S608 -- of constants
+
+# The lock is taken in the order of the users, whatever order the update would take.
+_IN_ORDER = """SELECT user_id FROM themis_mailbox WHERE user_id IN (%(users)s)
+    ORDER BY user_id FOR NO KEY UPDATE"""
+
+_OWNED = """FROM themis_usernotification AS owned
+    WHERE owned.user_id = themis_mailbox.user_id
+    AND owned.created_revision IS NOT NULL AND owned.dismissed_at IS NULL"""
+_COUNT = f"""
+UPDATE themis_mailbox SET
+    unread = (SELECT COUNT(*) FROM (
+        SELECT 1 {_OWNED} AND owned.read_at IS NULL
+        AND (owned.expires_at IS NULL OR owned.expires_at > %(now)s)
+        LIMIT %(limit)s) AS counted),
+    next_expiry_at = (SELECT MIN(owned.expires_at) {_OWNED}
+        AND owned.expires_at IS NOT NULL AND owned.expiry_stamped = %(no)s)
+WHERE user_id IN (%(users)s)
+RETURNING user_id, unread, {_DESKTOP}
+"""  # noqa: S608 -- of constants
+
+
+@dataclass(frozen=True, slots=True)
+class Box:
+    """A mailbox as a reader finds it."""
+
+    user: Any
+    epoch: str
+    revision: int
+    unread: int
+    desktop: bool
+    # Something is written but not stamped, or has fallen due.
+    waits: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Bump:
+    """A mailbox that this transaction holds, at its new revision."""
+
+    user: Any
+    epoch: str
+    revision: int
+    # What waits to be stamped besides written rows.
+    has_due: bool
+    has_buried: bool
+    has_wishes: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Count:
+    """What belongs to the new revision of a mailbox."""
+
+    unread: int
+    desktop: bool
+
+
+def find(user: Any, now: datetime, using: str) -> Box | None:
+    """Return the mailbox of *user* (a primary key), if there is one."""
+    for row in _run(_FIND, [user], now, using):
+        _user, epoch, revision, unread, desktop, waits = row
+        return Box(user, epoch, revision, unread, bool(desktop), bool(waits))
+    return None
+
+
+def make_missing(users: Collection[Any], using: str) -> None:
+    """Make the mailboxes that *users* don't have yet."""
+    boxes = Mailbox.objects.using(using)
+    missing = set(users) - set(boxes.filter(pk__in=users).values_list("pk", flat=True))
+    if missing:
+        accounts = get_user_model()._base_manager.using(using)
+        keys = accounts.filter(pk__in=missing).order_by("pk")
+        boxes.bulk_create(
+            (Mailbox(pk=pk) for pk in keys.values_list("pk", flat=True)),
+            ignore_conflicts=True,
+        )
+
+
+def bump(users: Collection[Any], now: datetime, using: str) -> list[Bump]:
+    """
+    Lock the mailboxes of *users*, in user order, and raise their revisions by one.
+
+    Must be the first statement of its transaction: it is the lock, on SQLite, too.
+    Users who no longer exist have none.
+
+    Raises:
+        OperationalError: a mailbox was not to be had in time.
+    """
+    statement = _BUMP
+    if len(users) > 1 and connections[using].vendor == "postgresql":
+        statement = _BUMP.replace("(%(users)s)", f"({_IN_ORDER})")
+    rows = _run(statement, users, now, using)
+    return [
+        Bump(_to_key(key), epoch, revision, bool(due), bool(buried), bool(wishes))
+        for key, epoch, revision, due, buried, wishes in rows
+    ]
+
+
+def count(users: Collection[Any], now: datetime, using: str) -> dict[Any, Count]:
+    """Count under the lock: what is counted belongs to the revision just given."""
+    return {
+        _to_key(key): Count(unread, bool(desktop))
+        for key, unread, desktop in _run(_COUNT, users, now, using)
+    }
+
+
+def rest(users: Collection[Any], using: str) -> None:
+    """Take the bump of mailboxes back in which nothing has changed."""
+    Mailbox.objects.using(using).filter(pk__in=users).update(revision=F("revision") - 1)
+
+
+def renew_epoch(user: Any, *, epoch: str, seen: int, using: str) -> None:
+    """
+    Give the mailbox a new epoch: a client has proved that its revisions were reused.
+
+    Nothing happens if it has another epoch or reached revision *seen* meanwhile.
+    """
+    boxes = Mailbox.objects.using(using).filter(pk=user, epoch=epoch)
+    if boxes.filter(revision__lt=seen).update(epoch=make_epoch()):
+        logger.error(
+            "The mailbox of user %s went back to before revision %s: was an older "
+            "database restored? It has a new epoch.",
+            user,
+            seen,
+        )
+
+
+def _run(
+    statement: str, users: Collection[Any], now: datetime, using: str
+) -> list[tuple[Any, ...]]:
+    connection = connections[using]
+    key = Mailbox._meta.pk
+    keys = [key.get_db_prep_value(user, connection) for user in users]
+    parameters = {f"user{number}": value for number, value in enumerate(keys)}
+    marks = ", ".join(f"%({name})s" for name in parameters)
+    statement = statement.replace("%(users)s", marks).replace("%(user)s", marks)
+    parameters |= {"now": connection.ops.adapt_datetimefield_value(now)}
+    parameters |= {"yes": True, "no": False, "limit": COUNT_LIMIT}
+    with connection.cursor() as cursor:
+        cursor.execute(statement.strip(), parameters)
+        rows: list[tuple[Any, ...]] = cursor.fetchall()
+    return rows
+
+
+def _to_key(value: Any) -> Any:
+    """Return a user's key as Python code knows it; SQLite stores UUIDs as text."""
+    return get_user_model()._meta.pk.to_python(value)
