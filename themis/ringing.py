@@ -42,13 +42,8 @@ def followed(using: str) -> Iterator[set[Any]]:
     logged and left to the reconciler.
     """
     users: set[Any] = set()
-    nested = transaction.get_connection(using).in_atomic_block
     with transaction.atomic(using=using):
         yield users
-        if not nested:
-            _ring(users, using)
-    if nested:
-        # Outside the savepoint, so that many calls share the savepoints of a batch.
         _ring(users, using)
 
 
