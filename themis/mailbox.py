@@ -122,7 +122,8 @@ def _changes(box: Box, since: int, using: str) -> Changes | None:
         return None
     items = [row for row in rows if row.is_listed_at(now)]
     gone = [row.pk for row in rows if not row.is_listed_at(now)]
-    removed = sorted({*buried, *gone})
+    # What left the mailbox and came back is not gone.
+    removed = sorted({*buried, *gone}.difference(row.pk for row in items))
     items = refill(items, len(removed), partial(_newest_of, box, now, using))
     still = Mailbox.objects.using(using).filter(
         pk=box.user, epoch=box.epoch, floor_revision__lte=since

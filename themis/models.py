@@ -146,10 +146,11 @@ class UserNotificationQuerySet(models.QuerySet["UserNotification"]):
             return []
         if hasattr(target, "resolve_expression"):
             # As in bulk_update: each row has a user of its own, computed by SQL.
-            targets = self.model._base_manager.using(self.db).annotate(_target=target)
-            keys = targets.filter(pk__in=[pk for pk, _user in rows])
-            return list(keys.exclude(user_id=F("_target")).values_list("pk", flat=True))
-        target = getattr(target, "pk", target)
+            keys = self.filter(pk__in=[pk for pk, _user in rows])
+            leaving = keys.annotate(target_key=target).exclude(user_id=F("target_key"))
+            return list(leaving.values_list("pk", flat=True))
+        field = self.model._meta.get_field("user")
+        target = field.to_python(getattr(target, "pk", target))
         return [pk for pk, user in rows if user != target]
 
     def _write(self, keys: Collection[int], changes: dict[str, Any]) -> int:

@@ -117,7 +117,8 @@ def _announce(changes: list[Changes], using: str) -> None:
 def _to_changes(stamp: Stamp, count: Count, using: str) -> Changes:
     items = [row for row in stamp.rows if row.is_listed_at(stamp.now)]
     gone = [row.pk for row in stamp.rows if not row.is_listed_at(stamp.now)]
-    removed = sorted({*gone, *stamp.deleted})
+    # What left the mailbox and came back is not gone.
+    removed = sorted({*gone, *stamp.deleted}.difference(row.pk for row in items))
     window = partial(newest, stamp.box.user, stamp.now, using)
     return Changes(
         user_key=str(stamp.box.user),

@@ -1,13 +1,15 @@
-"""Somebody else at work in the same database, on a connection of their own."""
+"""Trouble: somebody else at work in the same database, and a process that dies."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from types import TracebackType
 from typing import Any, ParamSpec, Self, TypeVar
 
 from django.db import connection, connections, transaction
 
 from tests.waiting import wait_until
+from themis import ringing
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -85,3 +87,14 @@ def somebody_waits() -> bool:
     with connection.cursor() as cursor:
         cursor.execute("SELECT EXISTS (SELECT 1 FROM pg_locks WHERE NOT granted)")
         return bool(cursor.fetchone()[0])
+
+
+@contextmanager
+def dying_after_the_commit() -> Iterator[None]:
+    """The process is killed between a commit and its stamp."""
+    stampers = list(ringing._stampers)
+    ringing._stampers[:] = []
+    try:
+        yield
+    finally:
+        ringing._stampers[:] = stampers

@@ -18,9 +18,13 @@ from django.utils import timezone
 from pytest_django import DjangoCaptureOnCommitCallbacks
 
 from tests.themis.broadcasting import CollectingBroadcaster
-from tests.themis.colleague import Colleague, somebody_waits
+from tests.themis.colleague import (
+    Colleague,
+    dying_after_the_commit,
+    somebody_waits,
+)
 from tests.themis.conftest import Clock, make_user
-from themis import locking, mailbox, ringing, stamping
+from themis import locking, mailbox, queries, revisions, ringing, stamping
 from themis.events import Changes
 from themis.models import Mailbox, Tombstone, UserNotification, UserProfile
 from themis.notifications import notify_user
@@ -65,18 +69,20 @@ def colleague(transactional_db: None) -> Iterator[Colleague]:
 def statements() -> Iterator[list[str]]:
     """What is sent to the database in this block, but for transaction control."""
     found: list[str] = []
-    with CaptureQueriesContext(connection) as queries:
+    with CaptureQueriesContext(connection) as captured:
         yield found
-    found += [query["sql"] for query in queries if not query["sql"].startswith(CONTROL)]
+    found += [
+        query["sql"] for query in captured if not query["sql"].startswith(CONTROL)
+    ]
 
 
 @contextmanager
 def transactions() -> Iterator[list[str]]:
     """Which transactions are begun in this block."""
     found: list[str] = []
-    with CaptureQueriesContext(connection) as queries:
+    with CaptureQueriesContext(connection) as captured:
         yield found
-    found += [query["sql"] for query in queries if query["sql"].startswith("BEGIN")]
+    found += [query["sql"] for query in captured if query["sql"].startswith("BEGIN")]
 
 
 def stored(row: UserNotification | None) -> UserNotification:
@@ -142,19 +148,19 @@ class TestOwnTransaction:
         notify_user(ada, "The first makes the mailbox")
         with statements() as spent:
             notify_user(ada, "Title")
-        assert len(spent) == 6, spent
+        assert len(spent) == 4, spent
         assert spent[1].startswith("UPDATE"), "the lock is first"
         with statements() as spent:
             notify_user(ada, "Title", **SOURCE, deduplicate=True)
         claim = 2 if connection.vendor == "postgresql" else 0
-        assert len(spent) == 7 + claim, spent
+        assert len(spent) == 5 + claim, spent
 
     def test_what_is_skipped_by_preference_costs_one_statement(self, ada: User) -> None:
         """Whoever has switched it off costs next to nothing."""
         UserProfile.objects.update(notifications_enabled=False)
-        with CaptureQueriesContext(connection) as queries:
+        with CaptureQueriesContext(connection) as captured:
             assert notify_user(ada, "Title") is None
-        assert len(queries) == 1
+        assert len(captured) == 1
 
     def test_a_busy_mailbox_does_not_keep_the_call_waiting(
         self,
@@ -243,10 +249,10 @@ class TestLate:
 
     def test_a_rollback_stamps_nobody(self, ada: User, sent: list[Changes]) -> None:
         """Not a statement after it."""
-        with CaptureQueriesContext(connection) as queries, transaction.atomic():
+        with CaptureQueriesContext(connection) as captured, transaction.atomic():
             notify_user(ada, "Title")
             transaction.set_rollback(True)
-        assert queries[-1]["sql"] == "ROLLBACK"
+        assert captured[-1]["sql"] == "ROLLBACK"
         assert not sent
         assert not Mailbox.objects.exists()
 
@@ -411,8 +417,7 @@ class TestBounds:
         self, ada: User, sent: list[Changes], monkeypatch: pytest.MonkeyPatch
     ) -> None:
         """Exact below the limit; the limit means that or more."""
-        monkeypatch.setattr(stamping, "COUNT_LIMIT", 3)
-        monkeypatch.setattr(mailbox, "COUNT_LIMIT", 3)
+        monkeypatch.setattr(revisions, "COUNT_LIMIT", 3)
         for _ in range(5):
             notify_user(ada, "Title")
         assert [change.unread for change in sent] == [1, 2, 3, 3, 3]
@@ -422,7 +427,7 @@ class TestBounds:
         """Statements don't grow with what they stamp."""
         spent = []
         for number in (1, 50):
-            with _dying_after_the_commit():
+            with dying_after_the_commit():
                 UserNotification.objects.bulk_create(
                     UserNotification(user=ada, title="Bulk") for _ in range(number)
                 )
@@ -434,20 +439,9 @@ class TestBounds:
     def test_a_look_where_nothing_waits_is_one_statement(self, ada: User) -> None:
         """And opens no transaction."""
         notify_user(ada, "Title")
-        with CaptureQueriesContext(connection) as queries:
+        with CaptureQueriesContext(connection) as captured:
             mailbox.look(ada.pk)
-        assert len(queries) == 1
-
-
-@contextmanager
-def _dying_after_the_commit() -> Iterator[None]:
-    """The process is killed between the commit and the stamp."""
-    stampers = list(ringing._stampers)
-    ringing._stampers[:] = []
-    try:
-        yield
-    finally:
-        ringing._stampers[:] = stampers
+        assert len(captured) == 1
 
 
 @transactional
@@ -459,7 +453,7 @@ class TestCrash:
         gone = notify_user(ada, "Gone")
         assert gone is not None
         sent.clear()
-        with _dying_after_the_commit(), transaction.atomic():
+        with dying_after_the_commit(), transaction.atomic():
             notify_user(ada, "New")
             gone_pk = gone.pk
             gone.delete()
@@ -477,7 +471,7 @@ class TestCrash:
         """And what falls due; then it costs two statements."""
         expires_at = clock.time + timedelta(seconds=1)
         notify_user(ada, "Reminder", expires_at=expires_at)
-        with _dying_after_the_commit(), transaction.atomic():
+        with dying_after_the_commit(), transaction.atomic():
             notify_user(grace, "Left")
         clock.advance(seconds=1)
         sent.clear()
@@ -486,9 +480,9 @@ class TestCrash:
             (str(ada.pk), 0),
             (str(grace.pk), 1),
         }
-        with CaptureQueriesContext(connection) as queries:
+        with CaptureQueriesContext(connection) as captured:
             mailbox.stamp_waiting()
-        assert len(queries) == 2
+        assert len(captured) == 2
 
     def test_what_was_left_by_a_late_claim_is_dropped_for_good(
         self, ada: User, sent: list[Changes]
@@ -505,7 +499,7 @@ class TestCrash:
         self, ada: User, sent: list[Changes]
     ) -> None:
         """Both were stored before either was stamped."""
-        with _dying_after_the_commit():
+        with dying_after_the_commit():
             _store_without_a_claim(ada, "One")
             _store_without_a_claim(ada, "Two")
         assert mailbox.look(ada.pk).unread == 1
@@ -517,7 +511,7 @@ class TestCrash:
     ) -> None:
         """It is no second open one, and the person may look for it."""
         notify_user(ada, "One", **SOURCE)
-        with _dying_after_the_commit():
+        with dying_after_the_commit():
             _store_without_a_claim(ada, "Two")
             UserNotification.objects.filter(title="Two").update(
                 **{name: timezone.now()}
@@ -639,7 +633,7 @@ class TestConcurrentWriters:
         self, ada: User, sent: list[Changes], colleague: Colleague
     ) -> None:
         """Stamping skips what is locked; it is stamped when that is committed."""
-        with _dying_after_the_commit(), transaction.atomic():
+        with dying_after_the_commit(), transaction.atomic():
             held, other = notify_user(ada, "Held"), notify_user(ada, "Other")
         assert held is not None
         rows = UserNotification.objects.filter(pk=held.pk)
@@ -1055,7 +1049,7 @@ class TestDeletions:
         self, ada: User, sent: list[Changes], monkeypatch: pytest.MonkeyPatch
     ) -> None:
         """As many of the end of the window as were removed."""
-        monkeypatch.setattr(stamping, "WINDOW", 3)
+        monkeypatch.setattr(queries, "WINDOW", 3)
         for number in range(6):
             notify_user(ada, f"{number}")
         UserNotification.objects.filter(title__in=["5", "4"]).delete()
