@@ -1,5 +1,6 @@
 """The bell of a page, in the words of who uses it."""
 
+from collections.abc import Callable
 from typing import Any
 
 from playwright.sync_api import Locator, Page, Request, expect
@@ -17,6 +18,38 @@ document.addEventListener("themis:new", ({ items }) => {
   observed.rung.push(...items.map((item) => item.title).reverse());
 });
 """
+
+# Where a test drives the clock, it has to know when the page has dealt with an answer
+# and set the timers that follow from it: then `pending` is zero.
+COUNT_REQUESTS = """
+observed.pending = 0;
+{
+  const { fetch } = globalThis;
+  const { text } = Response.prototype;
+  const settle = () => {
+    const { port1, port2 } = new MessageChannel();
+    port1.onmessage = () => { observed.pending -= 1; port1.close(); };
+    port2.postMessage(null);
+  };
+  globalThis.fetch = async (...args) => {
+    observed.pending += 1;
+    let isRead = false;
+    try {
+      const response = await fetch(...args);
+      isRead = response.ok;
+      return response;
+    } finally {
+      if (!isRead) settle();
+    }
+  };
+  Response.prototype.text = function () {
+    return text.call(this).finally(settle);
+  };
+}
+"""
+
+# Shorter than any timeout of a request.
+_STEP_MS = 4_000
 
 
 class Bell:
@@ -72,6 +105,29 @@ class Bell:
         """Exactly these rang, in this order."""
         wait_until(lambda: len(self.rung) >= len(titles))
         assert self.rung == list(titles)
+
+    def wait_for(self, condition: Callable[[], object]) -> None:
+        """Wait for what routes and events of the page bring about: they are handed
+        over only while Playwright is asked for something.
+        """
+        wait_until(lambda: self.page.evaluate("true") and condition())
+
+    def advance(self, seconds: float) -> None:
+        """Let the page's time pass, if the visit stopped the clock. What the page asks
+        on the way is answered before more than a moment has passed.
+        """
+        for passed in range(0, round(seconds * 1000), _STEP_MS):
+            self._settle()
+            self.page.clock.run_for(min(_STEP_MS, round(seconds * 1000) - passed))
+        self._settle()
+
+    def sleep(self, seconds: float) -> None:
+        """Let the computer sleep: the time passes, and no timer is run meanwhile."""
+        self._settle()
+        self.page.clock.fast_forward(round(seconds * 1000))
+
+    def _settle(self) -> None:
+        wait_until(lambda: self.page.evaluate("observed.pending") == 0)
 
     @property
     def transport(self) -> str:

@@ -182,8 +182,7 @@ def test_6_an_overtaken_answer_is_ignored(site: Site, visit: Visit) -> None:
 
     bell.page.route("**/api/notifications/read", delay)
     bell.mark_read("one")
-    # Routes are handed over only while Playwright is asked for something.
-    wait_until(lambda: bell.page.evaluate("true") and answers)
+    bell.wait_for(lambda: answers)
     bell.expect_count(1)
     site.shell.run(
         "UserNotification.objects.filter(user=pk).update(read_at=None)", pk=ada.pk

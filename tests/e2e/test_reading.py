@@ -46,8 +46,7 @@ def test_7_what_arrives_while_all_are_marked_stays_unread(
     bell.expect_count(3)
     held = _hold(bell.page)
     bell.read_all.click()
-    # Routes are handed over only while Playwright is asked for something.
-    wait_until(lambda: bell.page.evaluate("true") and held)
+    bell.wait_for(lambda: held)
 
     site.notify(ada, "X")
     bell.expect_count(4)
@@ -68,8 +67,7 @@ def test_7_the_answer_may_come_after_what_arrived(site: Site, visit: Visit) -> N
     bell.open()
     held = _hold(bell.page)
     bell.read_all.click()
-    # Routes are handed over only while Playwright is asked for something.
-    wait_until(lambda: bell.page.evaluate("true") and held)
+    bell.wait_for(lambda: held)
     response = held[0].fetch()
 
     site.notify(ada, "X")

@@ -25,11 +25,6 @@ def _sockets_fail(page_errors: PageErrors) -> None:
     page_errors.ignore("WebSocket connection to")
 
 
-def _advance(bell: Bell, seconds: float) -> None:
-    """Let the page's time pass. What a server answers takes real time besides."""
-    bell.page.clock.fast_forward(round(seconds * 1000))
-
-
 @on_embedded_site
 def test_20_it_works_without_locks_and_channels(site: Site, visit: Visit) -> None:
     ada = site.person("ada")
@@ -56,13 +51,13 @@ def test_21_a_swallowed_handshake_is_given_up_and_polled_around(
     # As Chromium does: one handshake per host at a time, for all tabs.
     other.evaluate(_OPEN_UNRELATED)
 
-    _advance(bell, 8)
+    bell.advance(8)
     wait_until(lambda: other.evaluate("unrelated.readyState") == 1)
 
     site.notify(ada, "by polling")
-    _advance(bell, 2)
+    bell.advance(2)
     bell.expect_transport("polling")
-    _advance(bell, 10)
+    bell.advance(10)
     bell.expect_count(1)
     # It was there before the page had heard anything: that is no news.
     assert bell.rung == []
@@ -84,13 +79,13 @@ def test_22_a_forbidden_upgrade_is_tried_rarely(
     bell = visit(ada, at=proxy, transport=None, clock=True, script=HALF)
     for _ in range(150):
         tried = len(proxy.attempts)
-        _advance(bell, 2)
+        bell.advance(2)
         wait_until(lambda: bell.transport != "connecting")
         assert len(proxy.attempts) <= tried + 1
     bell.expect_transport("polling")
     assert 3 <= len(proxy.attempts) <= 12
     site.notify(ada, "by polling")
-    _advance(bell, 60)
+    bell.advance(60)
     bell.expect_rung("by polling")
 
 
@@ -103,10 +98,9 @@ def test_23_no_first_frame_is_no_connection(
     wait_until(lambda: proxy.standing == 1)
     assert bell.transport == "connecting"
     proxy.upgrades = Upgrades.PASS
-    _advance(bell, 8)
-    bell.expect_transport("backoff")
-    _advance(bell, 1)
+    bell.advance(9)
     bell.expect_transport("open")
+    assert len(proxy.attempts) == 2
     wait_until(lambda: proxy.standing == 1)
 
 
@@ -117,15 +111,12 @@ def test_23_a_silent_socket_is_given_up_after_35_seconds(
     bell = visit(ada, at=proxy, clock=True, script=HALF)
     proxy.silence()
     site.notify(ada, "into the void")
-    _advance(bell, 15)
-    _advance(bell, 15)
+    bell.advance(30)
     assert bell.transport == "open"
     assert len(proxy.attempts) == 1
-    _advance(bell, 6)
-    bell.expect_transport("backoff")
-    _advance(bell, 1)
-    bell.expect_transport("open")
+    bell.advance(6)
     bell.expect_rung("into the void")
+    assert len(proxy.attempts) == 2
     wait_until(lambda: proxy.standing == 1)
 
 
@@ -138,21 +129,21 @@ def test_24_an_answer_of_304_touches_nothing(
     proxy.upgrades = Upgrades.REFUSE
     bell = visit(ada, at=proxy, transport=None, clock=True, script=HALF)
     statuses = _statuses(bell)
-    _advance(bell, 10)
+    bell.advance(10)
     bell.expect_transport("polling")
-    _advance(bell, 5)
-    _wait(bell, lambda: statuses == [200])
-    _advance(bell, 60)
-    _wait(bell, lambda: statuses[1:] == [304] or statuses[1:] == [200])
+    bell.advance(5)
+    bell.wait_for(lambda: statuses == [200])
+    bell.advance(60)
+    bell.wait_for(lambda: len(statuses) == 2)
     bell.page.evaluate(_COUNT_MUTATIONS)
-    _advance(bell, 60)
-    _wait(bell, lambda: len(statuses) == 3)
-    _advance(bell, 60)
-    _wait(bell, lambda: len(statuses) == 4)
+    bell.advance(60)
+    bell.wait_for(lambda: len(statuses) == 3)
+    bell.advance(60)
+    bell.wait_for(lambda: len(statuses) == 4)
     assert statuses[-2:] == [304, 304]
     assert bell.page.evaluate("mutations") == 0
     site.notify(ada, "two")
-    _advance(bell, 60)
+    bell.advance(60)
     bell.expect_count(2)
     assert bell.page.evaluate("mutations") > 0
 
@@ -176,11 +167,6 @@ def _statuses(bell: Bell) -> list[int]:
     return statuses
 
 
-def _wait(bell: Bell, condition: Callable[[], bool]) -> None:
-    # Events are handed over only while Playwright is asked for something.
-    wait_until(lambda: bell.page.evaluate("true") and condition())
-
-
 def test_24_retry_after_is_obeyed(
     make_site: Callable[..., Site], visit: Visit, page_errors: PageErrors
 ) -> None:
@@ -190,8 +176,8 @@ def test_24_retry_after_is_obeyed(
     bell = visit(
         ada, at=site, transport="polling", clock=True, script=HALF + _NO_SOCKETS
     )
-    _advance(bell, 1)
-    wait_until(lambda: bell.page.evaluate("true") and bell.polls == 1)
+    bell.advance(1)
+    bell.wait_for(lambda: bell.polls == 1)
     busy: list[Route] = []
 
     def refuse(route: Route) -> None:
@@ -199,15 +185,15 @@ def test_24_retry_after_is_obeyed(
         route.fulfill(status=429, headers={"Retry-After": "7"})
 
     bell.page.route(STATE, refuse)
-    _advance(bell, 2)
-    _wait(bell, lambda: len(busy) == 1)
+    bell.advance(2)
+    bell.wait_for(lambda: len(busy) == 1)
     bell.page.unroute(STATE)
     site.notify(ada, "while it was busy")
     for _ in range(3):
-        _advance(bell, 2)
+        bell.advance(2)
     assert bell.rung == []
     assert bell.polls == 2
-    _advance(bell, 1.5)
+    bell.advance(1.5)
     bell.expect_rung("while it was busy")
 
 
@@ -227,10 +213,37 @@ def test_24_an_interval_of_zero_never_polls(
     expect(bell.stale).to_contain_text("No connection")
     known = bell.polls
     bell.stale.get_by_role("button", name="Refresh").click()
+    bell.advance(1)
     bell.expect_titles("unheard")
     bell.expect_count(1)
     bell.page.clock.run_for(300_000)
     assert bell.polls == known + 1
+
+
+@on_embedded_site
+def test_24_a_poll_that_finds_the_session_ended_is_the_last(
+    site: Site, proxy: Proxy, visit: Visit, page_errors: PageErrors
+) -> None:
+    page_errors.ignore("401 (Unauthorized)")
+    ada = site.person("ada")
+    site.notify(ada, "hers")
+    proxy.upgrades = Upgrades.REFUSE
+    bell = visit(ada, at=proxy, transport=None, clock=True, script=HALF)
+    bell.advance(10)
+    bell.expect_transport("polling")
+    bell.advance(5)
+    bell.wait_for(lambda: bell.polls == 1)
+    bell.open()
+    bell.expect_titles("hers")
+
+    bell.page.context.clear_cookies()
+    bell.advance(60)
+    bell.expect_transport("stopped")
+    expect(bell.panel).to_contain_text("You are signed out")
+    bell.expect_count(0)
+    bell.expect_titles()
+    bell.advance(600)
+    assert bell.polls == 2
 
 
 def test_25_the_socket_takes_over_again(site: Site, proxy: Proxy, visit: Visit) -> None:
@@ -241,23 +254,23 @@ def test_25_the_socket_takes_over_again(site: Site, proxy: Proxy, visit: Visit) 
     proxy.upgrades = Upgrades.REFUSE
     proxy.cut()
     wait_until(lambda: bell.transport != "open")
-    _advance(bell, 10)
+    bell.advance(10)
     bell.expect_transport("polling")
     site.notify(ada, "by polling")
-    _advance(bell, 10)
+    bell.advance(10)
     bell.expect_rung("by socket", "by polling")
 
     proxy.upgrades = Upgrades.PASS
     site.notify(ada, "in between")
     tried = len(proxy.attempts)
     while len(proxy.attempts) == tried:
-        _advance(bell, 1)
+        bell.advance(1)
     bell.expect_transport("open")
     polls = bell.polls
     rung = ["by socket", "by polling", "in between"]
     for i in range(5):
         # Something to hear every 15 s, or the socket would be given up as dead.
-        _advance(bell, 15)
+        bell.advance(15)
         rung.append(f"by the new socket {i}")
         site.notify(ada, rung[-1])
         bell.expect_rung(*rung)
@@ -289,10 +302,10 @@ def test_27_after_sleep_a_dead_socket_is_found_out(
     bell = visit(ada, at=proxy, clock=True, script=NEVER_LONG)
     proxy.silence()
     site.notify(ada, "while asleep")
-    _advance(bell, seconds)
-    _advance(bell, 5)
+    bell.sleep(seconds)
+    bell.advance(5)
     wait_until(lambda: bell.transport != "open" or bell.rung)
-    _advance(bell, 1)
+    bell.advance(1)
     bell.expect_transport("open")
     bell.expect_rung("while asleep")
     assert len(proxy.attempts) == 2
@@ -311,13 +324,14 @@ def test_28_offline_is_told_and_online_reconnects(
     wait_until(lambda: bell.transport != "open")
     expect(bell.stale).to_be_hidden()
     site.notify(ada, "meanwhile")
-    _advance(bell, 10)
+    bell.advance(10)
     bell.expect_transport("polling")
-    _advance(bell, 10)
+    bell.advance(10)
     expect(bell.stale).to_be_visible()
     bell.expect_titles("before")
 
     bell.page.context.set_offline(False)
+    bell.advance(1)
     bell.expect_transport("open")
     expect(bell.stale).to_be_hidden()
     bell.expect_titles("meanwhile", "before")

@@ -1,0 +1,266 @@
+"""The bell for those who use a keyboard, a screen reader, or colours of their own."""
+
+import json
+import os
+from typing import Any
+
+import pytest
+from playwright.sync_api import Page, expect
+
+from tests.conftest import PageErrors
+from tests.e2e.bells import Bell
+from tests.e2e.conftest import Visit, on_embedded_site
+from tests.e2e.sites import Person, Site
+from tests.processes import ROOT
+
+_AXE = ROOT / "node_modules" / "axe-core" / "axe.min.js"
+_AXE_OPTIONS = {
+    "runOnly": {
+        "type": "tag",
+        "values": [
+            *["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa"],
+            "best-practice",
+        ],
+    },
+    # Off unless asked for by name.
+    "rules": {"target-size": {"enabled": True}},
+}
+
+APPEARANCES: dict[str, dict[str, Any]] = {
+    "light": {"color_scheme": "light"},
+    "dark": {"color_scheme": "dark"},
+    "forced colors": {"forced_colors": "active"},
+    "right to left": {"locale": "ar"},
+    "narrow": {"viewport": {"width": 320, "height": 640}},
+}
+
+
+@pytest.mark.parametrize("appearance", APPEARANCES)
+@on_embedded_site
+def test_33_axe_finds_nothing(
+    site: Site, visit: Visit, page_errors: PageErrors, appearance: str
+) -> None:
+    page_errors.ignore("500 (Internal Server Error)", "401 (Unauthorized)")
+    ada = site.person("ada")
+    options = APPEARANCES[appearance]
+    bell = visit(ada, reduced_motion="reduce", **options)
+    direction = bell.page.evaluate("document.documentElement.dir")
+    assert direction == ("rtl" if appearance == "right to left" else "ltr")
+    _check(bell.page, "closed")
+    bell.open()
+    expect(bell.panel).to_contain_text("all caught up")
+    _check(bell.page, "empty")
+    bell.page.goto("/notifications/")
+    _check(bell.page, "empty list page")
+
+    _fill(site, ada)
+    bell.expect_count(4)
+    _check(bell.page, "closed with a count")
+    bell.open()
+    expect(bell.rows).to_have_count(5)
+    _check(bell.page, "open")
+    bell.page.route("**/read", lambda route: route.fulfill(status=500))
+    bell.mark_read("Backup failed")
+    expect(bell.problem).to_be_visible()
+    _check(bell.page, "with a problem")
+    bell.page.reload()
+    _check(bell.page, "list page")
+    bell.page.goto("/notifications/?filter=unread")
+    _check(bell.page, "unread list page")
+    bell.expect_transport("open")
+    bell.page.route("**/read", lambda route: route.fulfill(status=401))
+    bell.open()
+    bell.read_all.click()
+    expect(bell.panel).to_contain_text("You are signed out")
+    _check(bell.page, "signed out")
+
+
+def _fill(site: Site, person: Person) -> None:
+    site.notify(person, "Already read")
+    site.shell.run(
+        "UserNotification.objects.filter(user=pk).update(read_at=timezone.now())",
+        pk=person.pk,
+    )
+    text = "The disk of db-2 is full, and what comes after that is too long. " * 4
+    site.notify(person, "Deployed", level="success", url="https://example.com/d/7")
+    site.notify(person, "Certificate expires", message=text, level="warning")
+    site.notify(person, "Backup failed", message=text, level="danger", url="/")
+    site.notify(
+        person, "A title as long as a sentence, and one more half of it to wrap"
+    )
+
+
+def _check(page: Page, state: str) -> None:
+    if not _AXE.exists():
+        message = "axe-core is not installed; `make js` installs it."
+        pytest.fail(message) if os.environ.get("CI") else pytest.skip(message)
+    page.evaluate(_AXE.read_text(encoding="utf-8"))
+    found = page.evaluate("(options) => axe.run(document, options)", _AXE_OPTIONS)
+    violations = [
+        (violation["id"], [node["html"] for node in violation["nodes"]])
+        for violation in found["violations"]
+    ]
+    assert not violations, f"{state}: {json.dumps(violations, indent=2)}"
+
+
+@on_embedded_site
+def test_34_everything_can_be_done_by_keyboard(site: Site, visit: Visit) -> None:
+    ada = site.person("ada")
+    site.notify(ada, "first", "second", "third", url="/tasks/")
+    bell = visit(ada)
+    press = bell.page.keyboard.press
+    bell.page.locator("body").press("e")
+    for key in ("j", "k", "?", "Shift+I", "g", "n"):
+        press(key)
+    bell.expect_count(3)
+    expect(bell.panel).to_be_hidden()
+
+    _tab_to(bell, "Notifications, 3 unread")
+    expect(bell.button).to_be_focused()
+    press("Enter")
+    expect(bell.panel).to_be_visible()
+    expect(bell.button).to_have_attribute("aria-expanded", "true")
+    press("Tab")
+    expect(bell.read_all).to_be_focused()
+    press("Tab")
+    expect(bell.panel.get_by_role("link", name="See all")).to_be_focused()
+    press("Tab")
+    expect(bell.row("third").get_by_role("link")).to_be_focused()
+    press("Tab")
+    expect(bell.row("third").get_by_role("button")).to_be_focused()
+    press("Enter")
+    bell.expect_count(2)
+    # Its button is gone, and the focus is on what is left of the row.
+    expect(bell.row("third").get_by_role("link")).to_be_focused()
+    press("Tab")
+    expect(bell.row("second").get_by_role("link")).to_be_focused()
+
+    press("Escape")
+    expect(bell.panel).to_be_hidden()
+    expect(bell.button).to_be_focused()
+    expect(bell.button).to_have_attribute("aria-expanded", "false")
+    press("Space")
+    expect(bell.panel).to_be_visible()
+    for _ in range(4):
+        press("Tab")
+    expect(bell.row("second").get_by_role("link")).to_be_focused()
+    press("Enter")
+    bell.page.wait_for_url("**/tasks/")
+    assert site.unread(ada) == ["first"]
+
+
+@on_embedded_site
+def test_34_tab_leaves_the_panel_behind(site: Site, visit: Visit) -> None:
+    ada = site.person("ada")
+    site.notify(ada, "one")
+    bell = visit(ada)
+    bell.open()
+    bell.row("one").get_by_role("button").focus()
+    bell.page.keyboard.press("Tab")
+    expect(bell.panel).to_be_hidden()
+    expect(bell.page.get_by_role("button", name="Sign out")).to_be_focused()
+
+
+def test_34_focus_stays_where_it_is_when_something_arrives(
+    site: Site, visit: Visit
+) -> None:
+    ada = site.person("ada")
+    site.notify(ada, "one", "two")
+    bell = visit(ada)
+    bell.open()
+    bell.row("one").get_by_role("link").focus()
+    site.notify(ada, "three")
+    bell.expect_titles("three", "two", "one")
+    expect(bell.row("one").get_by_role("link")).to_be_focused()
+    # And where it can't, it goes to a neighbour.
+    site.shell.run(
+        "UserNotification.objects.filter(user=pk, title='one').delete()", pk=ada.pk
+    )
+    bell.expect_titles("three", "two")
+    expect(bell.row("two").get_by_role("link")).to_be_focused()
+
+
+def _tab_to(bell: Bell, name: str) -> None:
+    button = bell.page.get_by_role("button", name=name)
+    for _ in range(12):
+        bell.page.keyboard.press("Tab")
+        if button.evaluate("(element) => element === document.activeElement"):
+            return
+
+
+@on_embedded_site
+def test_35_news_are_announced_together_and_rarely(site: Site, visit: Visit) -> None:
+    ada = site.person("ada")
+    site.notify(ada, "old", "older")
+    bell = visit(ada, clock=True, script=_LISTEN)
+    bell.advance(20)
+    assert bell.page.evaluate("[regions(), said]") == [[""], []]
+
+    titles = [f"Number {i}" for i in range(20)]
+    site.notify(ada, *titles)
+    bell.expect_rung(*titles)
+    bell.advance(3)
+    said = ["20 new notifications, 22 unread"]
+    assert bell.page.evaluate("said") == said
+
+    site.notify(ada, "one more")
+    bell.expect_rung(*titles, "one more")
+    bell.advance(3)
+    assert bell.page.evaluate("said") == said
+    bell.advance(7)
+    said.append("1 new notification, 23 unread")
+    assert bell.page.evaluate("said") == said
+
+    # What is read before its turn is no news, and a reader hears what they did.
+    site.notify(ada, "read at once")
+    bell.expect_count(24)
+    bell.open()
+    bell.read_all.click()
+    bell.expect_count(0)
+    bell.advance(20)
+    assert bell.page.evaluate("said") == [*said, "0 unread"]
+    assert len(bell.page.evaluate("regions()")) == 1
+    assert not bell.page.locator("themis-bell [aria-live]").count()
+
+
+_LISTEN = """
+globalThis.said = [];
+globalThis.regions = () =>
+  [...document.querySelectorAll("[aria-live]")].map((region) => region.textContent);
+new MutationObserver((changes) => {
+  const region = document.querySelector("[data-themis-live]");
+  const spoken = changes.some(({ target }) => region?.contains(target));
+  if (spoken) said.push(region.textContent);
+}).observe(document, { subtree: true, childList: true, characterData: true });
+"""
+
+
+@on_embedded_site
+def test_36_times_stay_true(site: Site, visit: Visit) -> None:
+    ada = site.person("ada")
+    site.notify(ada, "one")
+    bell = visit(ada, clock=True, timezone_id="UTC")
+    bell.open()
+    time = bell.rows.locator("time")
+    title = time.get_attribute("title")
+    expect(time).to_have_text("now")
+    for seconds, text in [
+        (61, "1 minute ago"),
+        (3600, "1 hour ago"),
+        (24 * 3600, "1 day ago"),
+    ]:
+        bell.sleep(seconds)
+        expect(time).to_have_text(text)
+    assert time.get_attribute("title") == title
+
+
+@on_embedded_site
+def test_37_nothing_moves_for_those_who_asked(site: Site, visit: Visit) -> None:
+    ada = site.person("ada")
+    bell = visit(ada, reduced_motion="reduce")
+    bell.open()
+    site.notify(ada, "one")
+    bell.expect_rung("one")
+    assert bell.page.evaluate("document.getAnimations().length") == 0
+    duration = "(element) => getComputedStyle(element).transitionDuration"
+    assert bell.panel.evaluate(duration) == "0s"
