@@ -24,7 +24,12 @@ def wire_time(moment: datetime | None) -> str | None:
         return None
     if timezone.is_naive(moment):
         moment = timezone.make_aware(moment, timezone.get_default_timezone())
-    return moment.astimezone(UTC).isoformat().replace("+00:00", "Z")
+    try:
+        moment = moment.astimezone(UTC)
+    except OverflowError:
+        # "Never", spelt as the last moment of the calendar, has none in UTC.
+        moment = moment.replace(tzinfo=UTC)
+    return moment.isoformat().replace("+00:00", "Z")
 
 
 def encode(frame: dict[str, Any]) -> str:

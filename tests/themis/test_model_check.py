@@ -364,8 +364,14 @@ class MailboxMachine(RuleBasedStateMachine):
         self._forget(picked)
 
     def _act_move(self, act: Act) -> None:
+        """Rows go to another user, or everybody's of a source to one."""
         picked, rows = self._picked(act)
         target = self.users[1 - act.user]
+        if act.pick in {2, 4}:
+            rows = UserNotification.objects.filter(source_id=act.source)
+            picked = [
+                pk for pk, row in self.known.items() if row.source_id == act.source
+            ]
         if act.deduplicate:
             rows.update(user=target)
         else:
@@ -374,12 +380,13 @@ class MailboxMachine(RuleBasedStateMachine):
                 row.user = target
             UserNotification.objects.bulk_update(moved, ["user"])
         for pk in picked:
-            self.touched |= {self.known[pk].user_id, target.pk}
-            self.births.pop(pk, None)
-            moved_row = self.known[pk]
-            moved_row.user_id, moved_row.steady = target.pk, False
-            # Whoever moves it wants it to be there.
-            moved_row.meddled, moved_row.asked = True, False
+            known = self.known[pk]
+            self.touched |= {known.user_id, target.pk}
+            known.meddled = True
+            if known.user_id != target.pk:
+                self.births.pop(pk, None)
+                # Whoever moves it wants it to be there.
+                known.user_id, known.steady, known.asked = target.pk, False, False
 
     def _act_prefer(self, act: Act) -> None:
         user = self.users[act.user]

@@ -575,6 +575,13 @@ class TestWithoutTimeZones:
         (item,) = mailbox.read_state(ada.pk).to_wire()["items"]
         assert item["expires_at"] == "2040-07-01T10:00:00Z"
 
+    def test_the_last_moment_is_kept(self, ada: User) -> None:
+        """It has none in UTC, and is sent all the same."""
+        moment = datetime.max  # noqa: DTZ901
+        assert notified(ada, "Title", expires_at=moment).expires_at == moment
+        (item,) = mailbox.read_state(ada.pk).to_wire()["items"]
+        assert item["expires_at"].startswith("9999-12-31T")
+
     def test_an_aware_time_becomes_local(self, ada: User) -> None:
         """It is the same moment."""
         moment = datetime(2040, 7, 1, 10, tzinfo=UTC)
