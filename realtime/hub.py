@@ -8,7 +8,9 @@ once, already encoded, and the same text goes to each of the user's sockets.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
+import threading
 import weakref
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -117,12 +119,19 @@ class Hub:
         self._tasks = [self.loop.create_task(job) for job in jobs]
 
     async def stop(self) -> None:
-        """End the hub's tasks and free its threads."""
+        """End the hub's tasks, and its threads with their connections."""
         _HUBS.discard(self)
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
+        # Each waits for the others, so that each thread gets one.
+        together = threading.Barrier(READERS)
+        closings = [
+            asyncio.wrap_future(self._readers.submit(_close_connections, together))
+            for _reader in range(READERS)
+        ]
         self._readers.shutdown(wait=False)
+        await asyncio.wait(closings)
 
     async def read(
         self, function: Callable[P, R], *args: P.args, **kwargs: P.kwargs
@@ -367,6 +376,12 @@ def _read(function: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
             raise
         connections.close_all()
         return function(*args, **kwargs)
+
+
+def _close_connections(together: threading.Barrier) -> None:
+    with contextlib.suppress(threading.BrokenBarrierError):
+        together.wait(1)
+    connections.close_all()
 
 
 _HUBS: weakref.WeakSet[Hub] = weakref.WeakSet()

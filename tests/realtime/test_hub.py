@@ -2,10 +2,14 @@
 
 import asyncio
 import logging
+import threading
+import time
 from typing import Any
 
 import pytest
 from channels.layers import InMemoryChannelLayer
+from django.db import connections
+from django.db.backends.base.base import BaseDatabaseWrapper
 from pytest_django import Settings
 
 from realtime import hub as hub_module
@@ -19,7 +23,6 @@ from tests.realtime.harness import (
     FakeLayer,
     Wire,
     make_message,
-    make_push,
     make_text,
 )
 from tests.waiting import await_until
@@ -417,6 +420,16 @@ class TestGroups:
         await await_until(lambda: GROUP not in layer.groups)
         assert hub.feeds == {}
 
+    async def test_a_reload_costs_the_broker_nothing(
+        self, hub: Hub, layer: FakeLayer
+    ) -> None:
+        socket, feed = await self.join(hub)
+        hub.remove(socket, feed)
+        await asyncio.sleep(0.1)
+        await self.join(hub)
+        assert [name for name, _group in layer.calls] == ["new_channel", "group_add"]
+        assert hub_module.LINGER_SECONDS == 30
+
     async def test_a_page_that_comes_back_finds_the_group_joined(
         self, hub: Hub, layer: FakeLayer, short_linger: None
     ) -> None:
@@ -514,12 +527,11 @@ class TestListening:
 
 class TestHeartbeat:
     async def test_every_page_is_pinged_once_a_round(
-        self, hub: Hub, monkeypatch: pytest.MonkeyPatch
+        self, idle_hub: Hub, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         users = range(2 * PING_SECONDS)
-        wires = [Pages(hub, user, 1, revision=7).wires[0] for user in users]
-        hub.add(Socket(silent := Wire()), 2)  # has been told nothing yet
-        await hub.stop()
+        wires = [Pages(idle_hub, user, 1, revision=7).wires[0] for user in users]
+        idle_hub.add(Socket(silent := Wire()), 2)  # has been told nothing yet
         sleep, seconds = asyncio.sleep, 0
 
         async def pass_quickly(delay: float) -> None:
@@ -528,7 +540,7 @@ class TestHeartbeat:
             await sleep(0 if seconds <= PING_SECONDS else 60 * delay)
 
         monkeypatch.setattr(asyncio, "sleep", pass_quickly)
-        beating = asyncio.create_task(hub._beat())
+        beating = asyncio.create_task(idle_hub._beat())
         while seconds <= PING_SECONDS:
             await sleep(0)
         beating.cancel()
@@ -562,10 +574,27 @@ class TestHubs:
         assert "ada" not in caplog.text
 
 
-async def test_reads_run_in_threads_of_their_own(hub: Hub) -> None:
+async def test_reads_run_in_threads_of_their_own(idle_hub: Hub) -> None:
     """So that a slow request, on the thread that Django's views share, stalls none."""
-    import threading  # noqa: PLC0415
-
-    names = {await hub.read(lambda: threading.current_thread().name) for _ in range(8)}
+    names = {
+        await idle_hub.read(lambda: threading.current_thread().name) for _ in range(8)
+    }
     assert all(name.startswith("themis-reader") for name in names)
-    assert make_push(1).text
+
+
+@pytest.mark.django_db(transaction=True)
+async def test_a_hub_that_stops_closes_its_connections() -> None:
+    hub = Hub()
+    kept = await asyncio.gather(*(hub.read(connect_slowly) for _ in range(8)))
+    assert 1 < len(set(kept)) <= hub_module.READERS
+    assert None not in {wrapper.connection for wrapper in kept}
+    await hub.stop()
+    assert {wrapper.connection for wrapper in kept} == {None}
+
+
+def connect_slowly() -> BaseDatabaseWrapper:
+    wrapper = connections["default"]
+    wrapper.ensure_connection()
+    time.sleep(0.02)
+    assert isinstance(wrapper, BaseDatabaseWrapper)
+    return wrapper

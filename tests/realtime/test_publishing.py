@@ -361,11 +361,10 @@ class TestRedis:
     def test_a_process_whose_redis_hangs_ends_soon(
         self, redis_server: RedisServer
     ) -> None:
-        _sending, usual, _errors = run_and_end(redis_server.url)
         redis_server.pause()
         sending, ending, errors = run_and_end(redis_server.url)
         assert sending < 0.5
-        assert ending < usual + publishing.FLUSH_SECONDS + 2
+        assert ending < publishing.FLUSH_SECONDS + 5
         assert "Traceback" not in errors
 
     def test_a_redis_that_hangs_and_goes_on(
@@ -374,6 +373,7 @@ class TestRedis:
         monkeypatch: pytest.MonkeyPatch,
     ) -> None:
         monkeypatch.setattr(publishing, "OPEN_SECONDS", 0.2)
+        monkeypatch.setattr(publishing, "SEND_SECONDS", 0.4)
         layer = RedisPubSubChannelLayer(**redis_config(redis_server.url))
         monkeypatch.setattr(publishing, "get_channel_layer", lambda: layer)
         publisher = Publisher()
