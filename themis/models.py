@@ -452,7 +452,8 @@ class UserProfile(models.Model):
     ) -> None:
         """Save like Django, and let open tabs follow a change after the commit."""
         using = using or router.db_for_write(type(self), instance=self)
-        changing = not self._state.adding
+        # A new row changes something where it doesn't say what no row says.
+        changing = not self._state.adding or self.browser_notifications_enabled
         self.pending = changing
         if update_fields is not None:
             update_fields = {*update_fields, "pending"}

@@ -25,4 +25,6 @@ def wants(user: Any, level: str, using: str) -> bool:
     ).get()
     if enabled is None:
         return True
-    return bool(enabled) and Level(level).weight >= Level(minimum).weight
+    # What no form writes is no reason to fail the caller: it asks for everything.
+    least = Level(minimum if minimum in Level.values else Level.INFO)
+    return bool(enabled) and Level(level).weight >= least.weight

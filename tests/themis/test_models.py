@@ -181,6 +181,20 @@ class TestProfile:
         assert (change.items, change.removed, change.unread) == ([], [], 1)
         assert_nothing_waits()
 
+    def test_a_new_row_that_wishes_something_reaches_every_tab(
+        self, ada: User, sent: list[Changes]
+    ) -> None:
+        """No row means the defaults; one that says so, too, is no revision."""
+        make(ada)
+        for desktop in (False, True):
+            UserProfile.objects.all().delete()
+            sent.clear()
+            UserProfile.objects.update_or_create(
+                user=ada, defaults={"browser_notifications_enabled": desktop}
+            )
+            assert [change.desktop for change in sent] == [True] * desktop
+            assert_nothing_waits()
+
     def test_the_host_test_of_the_reference(self, ada: User) -> None:
         """Switched off through the cached relation, and nothing is stored."""
         ada.profile.notifications_enabled = False

@@ -631,6 +631,14 @@ class TestPreferences:
             row = notify_user(ada, "Title", level=level)
             assert (row is not None) is (level in told), level
 
+    def test_a_minimum_that_is_no_level_asks_for_everything(
+        self, db: None, ada: User
+    ) -> None:
+        """What somebody wrote past the form doesn't fail the business."""
+        del db
+        UserProfile.objects.update(notification_min_level="error")
+        assert notify_user(ada, "Title")
+
     def test_the_row_counts_and_not_a_cached_profile(self, way: str, ada: User) -> None:
         """user.profile may have been loaded long ago."""
         del way
