@@ -50,7 +50,7 @@ export class Row {
     part(this.element, "message").hidden = item.message === "";
     this.link.href = openUrl(item, mountUrl);
     const host = foreignHost(item.url, location.origin);
-    setText(part(this.element, "host"), host);
+    setText(part(this.element, "host-text"), host);
     part(this.element, "host").hidden = host === "";
 
     const name = texts.get("mark-read", { title: item.title });
