@@ -3,8 +3,10 @@
 `python -m tests.faults.sender` takes commands as lines of JSON and answers each.
 """
 
+import faulthandler
 import json
 import random
+import signal
 import subprocess
 import sys
 import time
@@ -42,7 +44,10 @@ class Sender:
             try:
                 self._process.wait(10)
             except subprocess.TimeoutExpired:
-                self._process.kill()
+                # A process that has notified must be able to end; this shows where it
+                # hangs.
+                self._process.send_signal(signal.SIGABRT)
+                raise
 
     def notify(self, user: str, *titles: str, how: str = "plain") -> list[float]:
         """Notify of each title; the seconds that each call took."""
@@ -76,6 +81,7 @@ class Sender:
 def main() -> None:
     import django  # noqa: PLC0415 -- only in the process that is the sender
 
+    faulthandler.enable()
     django.setup()
     from django.contrib.auth.models import User  # noqa: PLC0415 -- needs the apps
     from django.db import transaction  # noqa: PLC0415
