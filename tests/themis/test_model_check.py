@@ -125,15 +125,19 @@ class Act:
     lifetime: int | None
 
 
+# Most of it happens to one user, so that there is much of it in one mailbox.
+USERS = st.sampled_from((0, 0, 0, 1))
+PAGES = st.integers(0, 3)
 ACTS = st.builds(
     Act,
     kind=st.sampled_from(
         (
-            *("notify", "notify", "notify", "notify", "update", "update", "save"),
-            *("delete", "remove", "move", "prefer", "bulk", "late"),
+            *("notify", "notify", "notify", "notify", "notify", "notify"),
+            *("update", "update", "save", "save", "remove", "remove"),
+            *("delete", "move", "prefer", "bulk", "late"),
         )
     ),
-    user=st.integers(0, 1),
+    user=USERS,
     pick=st.integers(0, 9),
     source=st.sampled_from(("", "1", "2")),
     change=st.sampled_from(
@@ -175,8 +179,7 @@ class MailboxMachine(RuleBasedStateMachine):
         self.revisions: dict[int, int] = {}
         self.handles: list[tuple[int, str, datetime]] = []
         self.stale: dict[int, UserNotification] = {}
-        self.backup: tuple[dict[Any, Any], dict[int, Known], dict[int, int]] | None
-        self.backup = None
+        self.backup: Any = None
         self.touched: set[int] = set()
         self.titles = 0
         self.errors: list[str] = []
@@ -310,7 +313,7 @@ class MailboxMachine(RuleBasedStateMachine):
         user = self.users[act.user]
         rows = UserNotification.objects.bulk_create(
             UserNotification(user=user, title=f"Bulk {n}", expires_at=self._expiry(act))
-            for n in range(act.pick)
+            for n in range(act.pick % 7)
         )
         for row in rows:
             self.known[row.pk] = replace(Known.of(row), steady=act.lifetime is None)
@@ -406,7 +409,7 @@ class MailboxMachine(RuleBasedStateMachine):
         user = self.users[act.user]
         rows = UserNotification.objects.filter(user=user)
         mine = sorted(pk for pk, row in self.known.items() if row.user_id == user.pk)
-        if single or act.pick % 2:
+        if single or act.pick:
             picked = [mine[act.pick % len(mine)]] if mine else []
             return picked, rows.filter(pk__in=picked)
         picked = [pk for pk in mine if self.known[pk].source_id == act.source]
@@ -441,10 +444,10 @@ class MailboxMachine(RuleBasedStateMachine):
     # People
 
     @rule(
-        user=st.integers(0, 1),
+        user=USERS,
         verb=st.sampled_from(("read", "unread", "dismiss", "restore")),
         picks=st.lists(st.integers(0, 9), min_size=1, max_size=7),
-        page=st.integers(0, 3),
+        page=PAGES,
         heard=st.booleans(),
     )
     def person_picks(
@@ -467,9 +470,9 @@ class MailboxMachine(RuleBasedStateMachine):
         self._after_change(user, verb, chosen, answer, page if heard else None)
 
     @rule(
-        user=st.integers(0, 1),
+        user=USERS,
         verb=st.sampled_from(("read", "dismiss")),
-        page=st.integers(0, 3),
+        page=PAGES,
         heard=st.booleans(),
         behind=st.integers(0, 2),
         with_epoch=st.booleans(),
@@ -512,7 +515,7 @@ class MailboxMachine(RuleBasedStateMachine):
         self._after_change(user, verb, chosen, answer, page if heard else None)
 
     @precondition(lambda self: self.handles)
-    @rule(pick=st.integers(0, 9), page=st.integers(0, 3), heard=st.booleans())
+    @rule(pick=st.integers(0, 9), page=PAGES, heard=st.booleans())
     def person_undoes(self, pick: int, page: int, heard: bool) -> None:
         """A person takes back one operation."""
         user, verb, at = self.handles[pick % len(self.handles)]
@@ -558,14 +561,22 @@ class MailboxMachine(RuleBasedStateMachine):
 
     # Pages
 
-    @initialize()
-    def two_pages(self) -> None:
-        """Each user has a page open."""
-        for user in (0, 1):
+    @initialize(before=st.integers(0, 7), since=st.integers(0, 3))
+    def three_pages(self, before: int, since: int) -> None:
+        """One user has two pages open, the other has one."""
+        self._begin_with(before)
+        for user in (0, 0, 1):
             self._connect(user)
+        self._begin_with(since)
+
+    def _begin_with(self, number: int) -> None:
+        for _ in range(number):
+            row = notify_user(self.users[0], "Before")
+            assert row is not None
+            self.known[row.pk] = Known.of(row)
 
     @precondition(lambda self: len(self.pages) < 4)
-    @rule(user=st.integers(0, 1))
+    @rule(user=USERS)
     def connect(self, user: int) -> None:
         """A person opens a page."""
         self._connect(user)
@@ -575,44 +586,41 @@ class MailboxMachine(RuleBasedStateMachine):
         self.pages.append(page)
         self._ask(page)
 
-    @rule(page=st.integers(0, 3), position=st.integers(0, 3), keep=st.booleans())
-    def deliver(self, page: int, position: int, keep: bool) -> None:
-        """A frame arrives, in order or not, once or not only once."""
+    @rule(
+        page=PAGES,
+        trouble=st.sampled_from(("reorder", "repeat", "lose", "disconnect")),
+        position=st.integers(0, 3),
+    )
+    def network_fails(self, page: int, trouble: str, position: int) -> None:
+        """A frame arrives too early, or not only once, or not at all."""
         of = self._page(page)
-        if not of.inbox:
-            return
-        position %= len(of.inbox)
-        frame = of.inbox[position] if keep else of.inbox.pop(position)
-        self._deliver(of, frame)
+        if trouble == "disconnect":
+            of.connected = False
+            of.inbox.clear()
+        elif trouble == "lose":
+            del of.inbox[: position + 1]
+        elif of.inbox:
+            position %= len(of.inbox)
+            keep = trouble == "repeat"
+            frame = of.inbox[position] if keep else of.inbox.pop(position)
+            self._deliver(of, frame)
 
-    @rule(page=st.integers(0, 3))
-    def deliver_all(self, page: int) -> None:
-        """All frames arrive, in order; on a gap the page asks."""
-        of = self._page(page)
-        while of.inbox:
-            if self._deliver(of, of.inbox.pop(0)) == "gap":
-                self._ask(of)
+    @rule()
+    def network_works(self) -> None:
+        """All frames arrive, in order; on a gap a page asks."""
+        for page in self.pages:
+            while page.inbox:
+                if self._deliver(page, page.inbox.pop(0)) == "gap":
+                    self._ask(page)
 
-    @rule(page=st.integers(0, 3), count=st.integers(1, 4))
-    def lose(self, page: int, count: int) -> None:
-        """Frames are lost."""
-        del self._page(page).inbox[:count]
-
-    @rule(page=st.integers(0, 3))
-    def disconnect(self, page: int) -> None:
-        """The socket goes down."""
-        of = self._page(page)
-        of.connected = False
-        of.inbox.clear()
-
-    @rule(page=st.integers(0, 3))
+    @rule(page=PAGES)
     def ask(self, page: int) -> None:
         """A page asks what it missed, and gets the answer at once."""
         of = self._page(page)
         of.connected = True
         self._ask(of)
 
-    @rule(page=st.integers(0, 3))
+    @rule(page=PAGES)
     def ask_slowly(self, page: int) -> None:
         """A page asks, and pushes may overtake the answer."""
         of = self._page(page)
@@ -620,7 +628,7 @@ class MailboxMachine(RuleBasedStateMachine):
         of.inbox.append(over_the_wire(self._answer(of)))
 
     @rule(
-        page=st.integers(0, 3),
+        page=PAGES,
         act=ACTS,
         crash=st.booleans(),
         slowly=st.booleans(),
@@ -698,26 +706,40 @@ class MailboxMachine(RuleBasedStateMachine):
     def time_passes(self, seconds: int) -> None:
         self.clock.advance(seconds=seconds)
 
-    @rule(user=st.integers(0, 1))
-    def look(self, user: int) -> None:
-        """Somebody looks at a mailbox: what waits and what is due is stamped."""
-        mailbox.look(self.users[user].pk)
-        self._assert_stamped({self.users[user].pk})
+    @rule(user=USERS, everywhere=st.booleans())
+    def look(self, user: int, everywhere: bool) -> None:
+        """Somebody looks at a mailbox, or the reconciler at all: nothing waits then."""
+        owners = {self.users[user].pk}
+        if everywhere:
+            mailbox.stamp_waiting()
+            owners = {account.pk for account in self.users}
+        else:
+            mailbox.look(self.users[user].pk)
+        self._assert_stamped(owners)
 
-    @rule()
-    def reconcile(self) -> None:
-        """The reconciler runs: nothing waits in any mailbox."""
-        mailbox.stamp_waiting()
-        self._assert_stamped({user.pk for user in self.users})
+    @rule(
+        does=st.sampled_from(("new epoch", "clean up", "back up", "restore")),
+        user=USERS,
+        behind=st.integers(0, 2),
+        told=st.booleans(),
+    )
+    def operator(self, does: str, user: int, behind: int, told: bool) -> None:
+        """An operator gives new epochs, cleans up, makes or restores a backup."""
+        if does == "new epoch":
+            self._renew_epoch(user)
+        elif does == "clean up":
+            self._raise_floor(user, behind)
+        elif does == "back up":
+            tables = {table: list(plain(table)) for table in TABLES}
+            self.backup = tables, copy.deepcopy(self.known), dict(self.births)
+        elif self.backup is not None:
+            self._restore(*copy.deepcopy(self.backup), told=told)
 
-    @rule(user=st.integers(0, 1))
-    def new_epoch(self, user: int) -> None:
-        """An operator gives a mailbox a new epoch."""
+    def _renew_epoch(self, user: int) -> None:
         plain(Mailbox).filter(pk=self.users[user].pk).update(epoch=make_epoch())
 
-    @rule(user=st.integers(0, 1), behind=st.integers(0, 2))
-    def raise_floor(self, user: int, behind: int) -> None:
-        """Clean-up forgets old deletions."""
+    def _raise_floor(self, user: int, behind: int) -> None:
+        """Forget old deletions."""
         mine = plain(Mailbox).filter(pk=self.users[user].pk)
         for box in mine:
             floor = max(box.floor_revision, box.revision - behind)
@@ -725,47 +747,45 @@ class MailboxMachine(RuleBasedStateMachine):
             buried = plain(Tombstone).filter(user=box.pk, revision__lte=floor)
             buried._raw_delete(using="default")
 
-    @rule()
-    def back_up(self) -> None:
-        tables = {table: list(plain(table)) for table in TABLES}
-        self.backup = tables, copy.deepcopy(self.known), dict(self.births)
-
-    @precondition(lambda self: self.backup)
-    @rule(told=st.booleans())
-    def restore_backup(self, told: bool) -> None:
+    def _restore(
+        self,
+        tables: dict[type[models.Model], list[Any]],
+        known: dict[int, Known],
+        births: dict[int, int],
+        *,
+        told: bool,
+    ) -> None:
         """The database goes back in time; the operator says so, or a page finds out."""
-        assert self.backup is not None
-        tables, self.known, self.births = copy.deepcopy(self.backup)
-        for table in TABLES:
-            plain(table)._raw_delete(using="default")
+        self.known, self.births = known, births
         for table, rows in tables.items():
+            plain(table)._raw_delete(using="default")
             plain(table).bulk_create(rows)
-        self.handles = []
-        self.stale = {}
+        self.handles, self.stale = [], {}
         boxes = {box.pk: box for box in plain(Mailbox)}
         self.revisions = {pk: box.revision for pk, box in boxes.items()}
         for user, account in enumerate(self.users):
-            box = boxes.get(account.pk)
-            if box is None:
-                continue
-            mine = [page for page in self.pages if page.user == user]
-            # At the same revision a page may have read what was not stamped yet.
-            lost = [page for page in mine if _is_ahead(page, box, by=0)]
+            if account.pk in boxes:
+                self._come_back(user, boxes[account.pk], told=told)
+
+    def _come_back(self, user: int, box: Mailbox, *, told: bool) -> None:
+        mine = [page for page in self.pages if page.user == user]
+        # At the same revision a page may have read what was not stamped yet.
+        lost = [page for page in mine if _is_ahead(page, box, by=0)]
+        if told:
+            self._renew_epoch(user)
+        elif lost:
+            foremost = max(lost, key=lambda page: page.mirror.revision)
+            # A mailbox that has caught up before anyone asks can't know, either;
+            # there is a command for that.
+            if _is_ahead(foremost, mailbox.look(box.pk), by=1):
+                self._ask(foremost)
+            else:
+                self._renew_epoch(user)
+        else:
+            # What was sent in a time that never was arrives under its old epoch, or
+            # not at all: nothing tells it from what is sent now.
             for page in mine:
-                # What was sent in a time that never was arrives under its old epoch,
-                # or not at all: nothing tells it from what is sent now.
-                if not (told or lost):
-                    page.inbox.clear()
-            if told:
-                self.new_epoch(user)
-            elif lost:
-                foremost = max(lost, key=lambda page: page.mirror.revision)
-                # A mailbox that has caught up before anyone asks can't know, either;
-                # there is a command for that.
-                if _is_ahead(foremost, mailbox.look(account.pk), by=1):
-                    self._ask(foremost)
-                else:
-                    self.new_epoch(user)
+                page.inbox.clear()
 
     # What must always hold
 
