@@ -1,5 +1,6 @@
 """Two sites for all browser tests, and the way into them."""
 
+import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Protocol
@@ -7,7 +8,7 @@ from typing import Protocol
 import pytest
 from playwright.sync_api import Browser, expect
 
-from tests.conftest import PageErrors
+from tests.conftest import MakeDatabase, PageErrors
 from tests.e2e.bells import COUNT_REQUESTS, OBSERVE, Bell
 from tests.e2e.proxies import Proxy, proxy_of
 from tests.e2e.sites import Person, Site
@@ -16,7 +17,6 @@ from tests.processes import (
     PostgresServer,
     PrivateProcess,
     RedisServer,
-    manage,
 )
 
 # A bound only catches what hangs.
@@ -26,23 +26,20 @@ _DEADLINE_MS = 10_000
 
 
 @pytest.fixture(scope="session")
-def _embedded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+def _embedded(
+    _sqlite_template: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Site]:
     path = tmp_path_factory.mktemp("embedded") / "db.sqlite3"
-    yield from _run(Site(database_url=_filled(f"sqlite:///{path}")))
+    shutil.copy(_sqlite_template, path)
+    yield from _run(Site(database_url=f"sqlite:///{path}"))
 
 
 @pytest.fixture(scope="session")
 def _full() -> Iterator[Site]:
     with PostgresServer() as postgres, RedisServer() as redis:
-        url = _filled(postgres.create_database("full"))
+        # The first server to start migrates it.
+        url = postgres.create_database("full")
         yield from _run(Site(database_url=url, redis_url=redis.url, servers=2))
-
-
-def _filled(url: str) -> str:
-    variables = {"DATABASE_URL": url, "REDIS_URL": "", "DJANGO_DEBUG": "1"}
-    manage("migrate", "--verbosity=0", env=variables)
-    manage("demo_users", env=variables)
-    return url
 
 
 def _run(site: Site) -> Iterator[Site]:
@@ -80,14 +77,13 @@ on_embedded_site = pytest.mark.parametrize("site", ["embedded"], indirect=True)
 
 @pytest.fixture
 def make_site(
-    tmp_path: Path, processes: list[PrivateProcess]
+    make_database: MakeDatabase, processes: list[PrivateProcess]
 ) -> Iterator[Callable[..., Site]]:
     """Start a site for this test alone, on SQLite and with these settings."""
     made: list[Site] = []
 
     def make(*, redis_url: str = "", **settings: str) -> Site:
-        url = _filled(f"sqlite:///{tmp_path / 'site.sqlite3'}")
-        site = Site(database_url=url, redis_url=redis_url, env=settings)
+        site = Site(database_url=make_database(), redis_url=redis_url, env=settings)
         made.append(site)
         processes.extend(site.servers)
         site.start()

@@ -132,7 +132,8 @@ def test_4_a_burst_of_200_ends_in_the_right_state(site: Site, visit: Visit) -> N
     rung = bell.rung
     assert rung == [title for title in titles if title in set(rung)]
     assert rung[-20:] == titles[-20:]
-    assert bell.page.evaluate("longest") < 200
+    # Tens of them on a quiet machine; a render per notification would be many more.
+    assert bell.page.evaluate("longest") < 1000
 
 
 _LONG_TASKS = """
@@ -243,7 +244,7 @@ def _keep(frames: list[str]) -> Callable[[object], None]:
     return lambda payload: frames.append(str(payload))
 
 
-@on_both_sites
+@on_embedded_site
 def test_what_expires_leaves_the_page_and_the_count(site: Site, visit: Visit) -> None:
     ada = site.person("ada")
     bell = visit(ada)

@@ -25,7 +25,6 @@ def _sockets_fail(page_errors: PageErrors) -> None:
     page_errors.ignore("WebSocket connection to")
 
 
-@on_embedded_site
 def test_20_it_works_without_locks_and_channels(site: Site, visit: Visit) -> None:
     ada = site.person("ada")
     script = "delete Navigator.prototype.locks; delete globalThis.BroadcastChannel;"
