@@ -33,7 +33,7 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
-import themis.models
+import themis.models.queryset
 from tests.mirror import Mirror, over_the_wire
 from tests.themis.broadcasting import CollectingBroadcaster
 from tests.themis.colleague import dying_after_the_commit
@@ -1036,7 +1036,7 @@ def test_each_page_equals_a_fresh_snapshot(
     monkeypatch.setattr(queries, "WINDOW", WINDOW)
     monkeypatch.setattr(stamping, "CHANGES_LIMIT", CHANGES_LIMIT)
     monkeypatch.setattr(stamping, "ROWS_PER_STAMP", ROWS_PER_STAMP)
-    monkeypatch.setattr(themis.models, "CHUNK", CHUNK)
+    monkeypatch.setattr(themis.models.queryset, "CHUNK", CHUNK)
     MailboxMachine.users = [make_user("ada"), make_user("grace")]
     MailboxMachine.clock = clock
     run_state_machine_as_test(

@@ -22,7 +22,7 @@ from django.db.models.signals import post_delete, pre_delete
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
-import themis.models
+import themis.models.queryset
 from tests.themis.colleague import Colleague, dying_after_the_commit
 from tests.themis.conftest import Clock, make_user
 from themis import mailbox
@@ -381,7 +381,7 @@ class TestUpdate:
         self, ada: User, sent: list[Changes], monkeypatch: pytest.MonkeyPatch
     ) -> None:
         """Also where the change takes the rows out of what was selected."""
-        monkeypatch.setattr(themis.models, "CHUNK", 2)
+        monkeypatch.setattr(themis.models.queryset, "CHUNK", 2)
         for number in range(5):
             make(ada, f"{number}")
         sent.clear()
