@@ -7,7 +7,8 @@ from typing import Any
 from urllib.parse import parse_qs
 
 from . import protocol
-from .hub import Feed, Hub, get_hub
+from .feeds import Feed
+from .hub import get_hub
 from .origins import is_allowed
 from .protocol import CloseCode, MalformedFrameError, Position
 from .reconciler import reconcile
@@ -52,8 +53,8 @@ async def _serve(scope: dict[str, Any], receive: Receive, socket: Socket) -> Non
     try:
         # Join, then read, then send: what is stamped in between is pushed and held.
         await hub.join_group(feed)
-        await hub.load(socket, feed, position)
-        await _converse(socket, feed, hub, receive)
+        await feed.load(socket, position)
+        await _converse(socket, feed, receive)
     finally:
         hub.remove(socket, feed)
 
@@ -67,7 +68,7 @@ def _position_of(scope: dict[str, Any]) -> Position:
     return protocol.parse_position(since, query.get("epoch", [None])[-1])
 
 
-async def _converse(socket: Socket, feed: Feed, hub: Hub, receive: Receive) -> None:
+async def _converse(socket: Socket, feed: Feed, receive: Receive) -> None:
     """Answer the page until it goes or says what the protocol does not know."""
     while True:
         event = await receive()
@@ -79,7 +80,7 @@ async def _converse(socket: Socket, feed: Feed, hub: Hub, receive: Receive) -> N
             _refuse(socket, error)
             return
         if isinstance(frame, protocol.Sync):
-            await hub.load(socket, feed, frame.position)
+            await feed.load(socket, frame.position)
         elif isinstance(frame, protocol.Ping):
             pong = protocol.pong_frame(socket.epoch, socket.revision or 0)
             socket.send_text(pong)

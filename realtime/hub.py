@@ -8,83 +8,37 @@ once, already encoded, and the same text goes to each of the user's sockets.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
-import threading
 import weakref
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from functools import partial
-from typing import Any, ParamSpec, TypeVar
+from typing import Any
 
-from asgiref.sync import sync_to_async
 from channels.layers import InMemoryChannelLayer, get_channel_layer
-from django.db import InterfaceError, OperationalError, connections
 
-from themis import mailbox
 from themis.conf import settings
-from themis.events import Changes, encode
-from themis.locking import is_contention
 
+from .feeds import Feed
 from .groups import group_of
-from .protocol import CloseCode, Position, ping_frame
+from .protocol import CloseCode, ping_frame
+from .readers import Readers
 from .sockets import Push, Socket
 
 logger = logging.getLogger("realtime")
 
-P = ParamSpec("P")
-R = TypeVar("R")
-
-# How long a push that is ahead waits for the one before it: senders overtake.
-HOLD_SECONDS = 0.05
 # How long a group is kept for a page that comes right back.
 LINGER_SECONDS = 30
 # How long the layer may take to join or leave a group.
 LAYER_SECONDS = 1
+# How rarely a broker that stays away is tried.
+LONGEST_PAUSE_SECONDS = 8
 # A ping to each page this often; under the usual 60 s of proxies.
 PING_SECONDS = 25
-# Threads that read the database for sockets, off the one that requests share.
-READERS = 4
 
 
 def is_local(layer: Any) -> bool:
     """Tell whether *layer* ends at this process, or there is none."""
     return layer is None or isinstance(layer, InMemoryChannelLayer)
-
-
-class Feed:
-    """One user's sockets in this process, and what waits for them."""
-
-    __slots__ = (
-        "ahead",
-        "key",
-        "leaving",
-        "lock",
-        "member",
-        "reading",
-        "reread",
-        "sockets",
-        "timer",
-        "user",
-    )
-
-    def __init__(self, user: Any) -> None:
-        self.user = user
-        self.key = str(user)
-        self.sockets: list[Socket] = []
-        # Pushes that follow what no socket has been told yet.
-        self.ahead: list[Push] = []
-        self.timer: asyncio.TimerHandle | None = None
-        self.reading: asyncio.Task[None] | None = None
-        self.reread = False
-        # Joins and leaves of the group, one after the other.
-        self.lock = asyncio.Lock()
-        self.member = False
-        self.leaving: asyncio.TimerHandle | None = None
-
-    def is_behind(self, epoch: str, revision: int) -> bool:
-        """Tell whether a page of the user has not been told of *revision*."""
-        return any(socket.is_behind(epoch, revision) for socket in self.sockets)
 
 
 class Hub:
@@ -101,7 +55,8 @@ class Hub:
         self.echoed_at = self.loop.time()
         # Losses that the reconciler has repaired: they tell of a sick broker.
         self.repairs = 0
-        self._readers = ThreadPoolExecutor(READERS, thread_name_prefix="themis-reader")
+        self._readers = Readers()
+        self.read = self._readers.read
         self._beats: list[set[Socket]] = [set() for _second in range(PING_SECONDS)]
         self._tasks: list[asyncio.Task[None]] = []
 
@@ -124,22 +79,7 @@ class Hub:
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
-        # Each waits for the others, so that each thread gets one.
-        together = threading.Barrier(READERS)
-        closings = [
-            asyncio.wrap_future(self._readers.submit(_close_connections, together))
-            for _reader in range(READERS)
-        ]
-        self._readers.shutdown(wait=False)
-        await asyncio.wait(closings)
-
-    async def read(
-        self, function: Callable[P, R], *args: P.args, **kwargs: P.kwargs
-    ) -> R:
-        """Run *function*, which reads the database, in one of the hub's threads."""
-        job = partial(_read, function, *args, **kwargs)
-        reader = sync_to_async(job, thread_sensitive=False, executor=self._readers)
-        return await reader()
+        await self._readers.close()
 
     # Sockets come and go
 
@@ -148,11 +88,11 @@ class Hub:
         Count *socket* among those of *user*, whose pushes it holds from now on.
 
         Over the limit per user, the oldest is closed. The caller goes on with
-        `join_group` and `load`, and ends with `remove`.
+        `join_group` and `Feed.load`, and ends with `remove`.
         """
         feed = self.feeds.get(str(user))
         if feed is None:
-            feed = self.feeds[str(user)] = Feed(user)
+            feed = self.feeds[str(user)] = Feed(user, self.read)
         if feed.leaving is not None:
             feed.leaving.cancel()
             feed.leaving = None
@@ -212,113 +152,30 @@ class Hub:
             if not feed.sockets and self.feeds.get(feed.key) is feed:
                 del self.feeds[feed.key]
 
-    # State
-
-    async def load(self, socket: Socket, feed: Feed, position: Position) -> None:
-        """Read and send what a page needs that stands at *position*."""
-        socket.held = socket.held or []
-        frame = await self.read(
-            mailbox.read_state,
-            feed.user,
-            since=position.since,
-            epoch=position.epoch,
-        )
-        socket.tell(frame.epoch, frame.revision, encode(frame.to_wire()))
-        held, socket.held = socket.held, None
-        # Senders overtake each other.
-        for push in sorted(held or (), key=lambda push: push.since):
-            if not socket.offer(push):
-                self._wait_for_gap(feed, push)
-
-    def push(self, user_key: str, push: Push) -> None:
-        """Give *push* to the user's sockets that it follows; the others wait a bit."""
-        feed = self.feeds.get(user_key)
-        if feed is None:
-            return
-        if not _offer(push, feed):
-            self._wait_for_gap(feed, push)
-        elif feed.ahead:
-            self._offer_ahead(feed)
-
-    def _wait_for_gap(self, feed: Feed, push: Push) -> None:
-        if push.text is None:
-            self.catch_up(feed)
-            return
-        feed.ahead.append(push)
-        if feed.timer is None:
-            close_gap = partial(self._close_gap, feed)
-            feed.timer = self.loop.call_later(HOLD_SECONDS, close_gap)
-
-    def _offer_ahead(self, feed: Feed) -> None:
-        """Offer what came too early again, the earliest first."""
-        waiting = sorted(feed.ahead, key=lambda push: push.since)
-        feed.ahead = [push for push in waiting if not _offer(push, feed)]
-
-    def _close_gap(self, feed: Feed) -> None:
-        feed.timer = None
-        ahead, feed.ahead = feed.ahead, []
-        if any(feed.is_behind(push.epoch, push.revision) for push in ahead):
-            self.catch_up(feed)
-
-    def catch_up(self, feed: Feed) -> None:
-        """Read what the user's sockets have missed, once for all of them."""
-        if feed.reading is not None:
-            feed.reread = True
-            return
-        feed.reading = self.loop.create_task(self._catch_up(feed))
-
-    async def _catch_up(self, feed: Feed) -> None:
-        try:
-            feed.reread = True
-            while feed.reread:
-                feed.reread = False
-                for epoch in {socket.epoch for socket in _told(feed)}:
-                    await self._send_difference(feed, epoch)
-        except Exception:
-            # The reconciler sees that they are behind, and comes back to it.
-            logger.exception("The changes of a mailbox could not be read.")
-        finally:
-            feed.reading = None
-
-    async def _send_difference(self, feed: Feed, epoch: str) -> None:
-        told = [socket for socket in _told(feed) if socket.epoch == epoch]
-        if not told:
-            return
-        lowest = min(socket.revision or 0 for socket in told)
-        frame = await self.read(
-            mailbox.read_state, feed.user, since=lowest, epoch=epoch
-        )
-        text = encode(frame.to_wire())
-        for socket in told:
-            if not socket.is_behind(frame.epoch, frame.revision):
-                continue
-            # Those that a push has brought beyond `lowest` meanwhile can use it too.
-            if not isinstance(frame, Changes) or frame.since <= (socket.revision or 0):
-                socket.tell(frame.epoch, frame.revision, text)
-        # What was pushed during the read may follow it now: one lost push must not
-        # cost another read for each that comes after it.
-        self._offer_ahead(feed)
-
     # The layer
 
     async def _listen(self) -> None:
         """Receive what the layer brings, for ever; a dead broker is tried again."""
+        pause = LAYER_SECONDS
         while True:
             try:
                 self.channel = await self.layer.new_channel("themis-hub.")
+                pause = LAYER_SECONDS
                 self._asked.set()
                 for feed in list(self.feeds.values()):
                     feed.member = False
                     await self.join_group(feed)
                     # Pages that were here before heard nothing until now.
-                    self.catch_up(feed)
+                    feed.catch_up()
                 while True:
                     self.receive(await self.layer.receive(self.channel))
             except Exception as error:  # noqa: BLE001 -- layers raise what they like
                 logger.warning("The broker can't be listened to: %r", error)
                 self.channel = None
                 self._asked.set()
-                await asyncio.sleep(LAYER_SECONDS)
+                await asyncio.sleep(pause)
+                # The pub/sub layer keeps a queue for each channel it failed to make.
+                pause = min(2 * pause, LONGEST_PAUSE_SECONDS)
 
     def receive(self, message: dict[str, Any]) -> None:
         """Take one message of the layer; what another version sends is ignored."""
@@ -332,7 +189,8 @@ class Hub:
                 "revision": int(revision),
                 "text": str() | None as text,
             }:
-                self.push(user, Push(epoch, since, revision, text))
+                if (feed := self.feeds.get(user)) is not None:
+                    feed.push(Push(epoch, since, revision, text))
             case {"type": "themis.echo"}:
                 self.echoed_at = self.loop.time()
 
@@ -347,41 +205,6 @@ class Hub:
             for socket in self._beats[second].copy():
                 if socket.revision is not None:
                     socket.send_text(ping_frame(socket.epoch, socket.revision))
-
-
-def _offer(push: Push, feed: Feed) -> bool:
-    """Offer *push* to all sockets of the user; tell whether none missed one before."""
-    # A list, because all() would stop at the first that did.
-    return all([socket.offer(push) for socket in feed.sockets])  # noqa: C419
-
-
-def _told(feed: Feed) -> list[Socket]:
-    return [
-        socket
-        for socket in feed.sockets
-        if socket.held is None and not socket.closed and socket.revision is not None
-    ]
-
-
-def _read(function: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
-    """
-    Run *function* on a connection that is kept.
-
-    A connection that the database has closed meanwhile is opened again, once.
-    """
-    try:
-        return function(*args, **kwargs)
-    except (InterfaceError, OperationalError) as error:
-        if is_contention(error):
-            raise
-        connections.close_all()
-        return function(*args, **kwargs)
-
-
-def _close_connections(together: threading.Barrier) -> None:
-    with contextlib.suppress(threading.BrokenBarrierError):
-        together.wait(1)
-    connections.close_all()
 
 
 _HUBS: weakref.WeakSet[Hub] = weakref.WeakSet()

@@ -61,19 +61,21 @@ class Ack:
 
 def parse_position(since: object, epoch: object) -> Position:
     """
-    Return the position that a page claims: both or neither.
+    Return the position that a page claims; one without the other is none.
 
     Raises:
-        MalformedFrameError: one is missing, or not what it must be.
+        MalformedFrameError: one is not what it must be.
     """
-    if since is None and epoch is None:
+    if since is not None and not _is_revision(since):
+        message = "since must be a revision"
+        raise MalformedFrameError(message)
+    if epoch is not None and not (
+        isinstance(epoch, str) and 0 < len(epoch) <= MAX_EPOCH_LENGTH
+    ):
+        message = "epoch must be a short string"
+        raise MalformedFrameError(message)
+    if since is None or epoch is None:
         return Position()
-    if not _is_revision(since):
-        message = "since must be a revision, and come with an epoch"
-        raise MalformedFrameError(message)
-    if not (isinstance(epoch, str) and 0 < len(epoch) <= MAX_EPOCH_LENGTH):
-        message = "epoch must be a short string, and come with since"
-        raise MalformedFrameError(message)
     return Position(since, epoch)  # type: ignore[arg-type] # a revision, by the check
 
 

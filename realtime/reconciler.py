@@ -14,7 +14,8 @@ import random
 from themis import mailbox
 from themis.conf import settings
 
-from .hub import LAYER_SECONDS, Feed, Hub
+from .feeds import Feed
+from .hub import LAYER_SECONDS, Hub
 
 logger = logging.getLogger("realtime")
 
@@ -23,13 +24,15 @@ HEALTHY_SECONDS = 15
 DEGRADED_SECONDS = 2
 # What is younger may still be on its way through the broker.
 ON_ITS_WAY_SECONDS = 0.1
+SHORTEST_SECONDS = 0.1
 USERS_PER_QUERY = 1_000
 
 
 def interval_of(hub: Hub) -> float:
     """Return how many seconds pass until the next check of *hub*."""
     if settings.check_interval is not None:
-        return settings.check_interval
+        # 0 would ask the database without a pause.
+        return max(settings.check_interval, SHORTEST_SECONDS)
     silence = hub.loop.time() - hub.echoed_at
     if hub.is_local or hub.channel is None or silence > 2 * HEALTHY_SECONDS:
         return DEGRADED_SECONDS
@@ -76,7 +79,7 @@ async def _repair(hub: Hub) -> None:
             await asyncio.sleep(ON_ITS_WAY_SECONDS)
         behind += [feeds[user] for user in late if feeds[user].is_behind(*late[user])]
     for feed in behind:
-        hub.catch_up(feed)
+        feed.catch_up()
     if behind:
         hub.repairs += len(behind)
         log = logger.debug if hub.is_local else logger.warning
@@ -99,4 +102,4 @@ async def _sound(hub: Hub) -> None:
         if not feed.member:
             return
         # The repair may have been there before.
-        hub.catch_up(feed)
+        feed.catch_up()

@@ -176,7 +176,10 @@ def stamp_waiting() -> None:
     users.update(due.values_list("pk", flat=True)[: stamping.USERS_PER_STAMP])
     if not users:
         return
-    stamp(users, using)
+    if not stamp(users, using):
+        # One busy mailbox must not keep the others waiting.
+        for user in sorted(users):
+            stamp([user], using)
     accounts = get_user_model()._base_manager.using(using)
     gone = users - set(accounts.filter(pk__in=users).values_list("pk", flat=True))
     if gone:

@@ -135,13 +135,16 @@ def _to_changes(stamp: Stamp, count: Count, using: str) -> Changes:
     )
 
 
-def stamp(users: Collection[Any], using: str | None = None) -> None:
+def stamp(users: Collection[Any], using: str | None = None) -> bool:
     """
     Give all that is pending or due in the mailboxes of *users* a revision.
 
     Safe to call at any time, by anyone, any number of times: what others are stamping
     or still writing is left to them. Contention is logged, not raised.
+
+    Returns whether all of it was done.
     """
+    done = True
     using = using or database()
     ordered = sorted(set(users))
     for start in range(0, len(ordered), USERS_PER_STAMP):
@@ -153,6 +156,8 @@ def stamp(users: Collection[Any], using: str | None = None) -> None:
             if not is_contention(error):
                 raise
             logger.warning("Stamping is left to the reconciler: %s", error)
+            done = False
+    return done
 
 
 def _stamp_chunk(users: list[Any], using: str) -> bool:

@@ -95,6 +95,18 @@ class TestFirstFrame:
         assert (frame["type"], frame["since"], frame["revision"]) == ("changes", 1, 1)
         assert (frame["items"], frame["removed"]) == ([], [])
 
+    @pytest.mark.parametrize(
+        "query", ["since=1", "epoch=an+epoch", "since=&epoch=an+epoch"]
+    )
+    async def test_one_without_the_other_gets_a_snapshot(
+        self, ada: User, query: str
+    ) -> None:
+        """As over HTTP: never a partial answer to half a position."""
+        await anotify_user(ada, "one")
+        async with Connection(ada, query=query) as page:
+            (frame,) = await page.frames(1)
+        assert (frame["type"], frame["revision"]) == ("snapshot", 1)
+
     @pytest.mark.parametrize("epoch", ["another", "\0", "é\ud800"])
     async def test_a_page_of_another_epoch_gets_a_snapshot(
         self, ada: User, epoch: str
@@ -275,9 +287,7 @@ class TestRefusals:
     @pytest.mark.parametrize(
         "query",
         [
-            "since=1",
-            "epoch=an+epoch",
-            "since=&epoch=an+epoch",
+            "since=-1",
             "since=-1&epoch=e",
             "since=1.0&epoch=e",
             "since=1e3&epoch=e",
@@ -318,7 +328,7 @@ class TestRefusals:
             "[]",
             {"type": "notify"},
             {"type": "pong"},
-            {"type": "sync", "since": 1},
+            {"type": "sync", "since": -1},
             {"type": "ack"},
             '{"type": "ping"}'.ljust(MAX_FRAME_BYTES + 1),
             b'{"type": "ping"}',
@@ -350,7 +360,7 @@ class TestRefusals:
         self,
     ) -> None:
         """Some servers drop what an application that has ended has not sent."""
-        page = Connection(account(), query="since=1")
+        page = Connection(account(), query="since=x")
         page.wire.yields = True
         page.start()
         assert await page.close_code() == 4400

@@ -12,9 +12,11 @@ from django.db import connections
 from django.db.backends.base.base import BaseDatabaseWrapper
 from pytest_django import Settings
 
+from realtime import feeds, readers
 from realtime import hub as hub_module
+from realtime.feeds import Feed
 from realtime.groups import group_of
-from realtime.hub import PING_SECONDS, Feed, Hub, get_hub, running_hubs
+from realtime.hub import PING_SECONDS, Hub, get_hub, running_hubs
 from realtime.protocol import CloseCode, Position
 from realtime.sockets import Socket
 from tests.realtime.harness import (
@@ -76,7 +78,7 @@ class TestForwarding:
         pages = Pages(hub, 1, 2, revision=5)
         for revision in (6, 6, 5, 3, 7, 6):
             hub.receive(make_message(revision))
-        await asyncio.sleep(2 * hub_module.HOLD_SECONDS)
+        await asyncio.sleep(2 * feeds.HOLD_SECONDS)
         assert pages.revisions == [[6, 7]] * 2
         assert box.reads == []
 
@@ -128,7 +130,7 @@ class TestGaps:
         assert pages.revisions == [[], []]
         hub.receive(make_message(1))
         assert pages.revisions == [[1, 2, 3]] * 2
-        await asyncio.sleep(2 * hub_module.HOLD_SECONDS)
+        await asyncio.sleep(2 * feeds.HOLD_SECONDS)
         assert box.reads == []
 
     async def test_a_gap_is_read_once_for_all_pages_of_the_user(
@@ -142,7 +144,7 @@ class TestGaps:
         await await_until(lambda: pages.revisions == [[7]] * 3)
         waited = hub.loop.time() - begun
         assert box.reads == [(1, 4, EPOCH)]
-        assert hub_module.HOLD_SECONDS <= waited < 20 * hub_module.HOLD_SECONDS
+        assert feeds.HOLD_SECONDS <= waited < 20 * feeds.HOLD_SECONDS
         # One text, encoded once.
         assert len({id(wire.texts[0]) for wire in pages.wires}) == 1
 
@@ -200,7 +202,7 @@ class TestGaps:
             box.revision = revision
             hub.receive(make_message(revision))
         assert pages.revisions == [[3, 4, 5, 6, 7]] * 2
-        await asyncio.sleep(2 * hub_module.HOLD_SECONDS)
+        await asyncio.sleep(2 * feeds.HOLD_SECONDS)
         assert len(box.reads) == 1
         assert pages.revisions == [[3, 4, 5, 6, 7]] * 2
 
@@ -223,7 +225,7 @@ class TestGaps:
         await await_until(lambda: "could not be read" in caplog.text)
         assert pages.revisions == [[]]
         box.error, box.revision = None, 1
-        hub.catch_up(pages.feed)
+        pages.feed.catch_up()
         await await_until(lambda: pages.revisions == [[1]])
 
     async def test_a_slow_read_of_one_user_holds_up_nobody_else(
@@ -247,7 +249,7 @@ class TestLoading:
         box.may_return.clear()
         wire = Wire()
         feed = hub.add(socket := Socket(wire), 1)
-        loading = asyncio.create_task(hub.load(socket, feed, Position()))
+        loading = asyncio.create_task(feed.load(socket, Position()))
         await await_until(lambda: box.reads)
         for revision in (4, 5, 6, 7):
             hub.receive(make_message(revision))
@@ -268,7 +270,7 @@ class TestLoading:
         box.may_return.clear()
         wire = Wire()
         feed = hub.add(socket := Socket(wire), 1)
-        loading = asyncio.create_task(hub.load(socket, feed, Position(5, EPOCH)))
+        loading = asyncio.create_task(feed.load(socket, Position(5, EPOCH)))
         await await_until(lambda: box.reads)
         for revision in (8, 7, 6):
             hub.receive(make_message(revision))
@@ -284,7 +286,7 @@ class TestLoading:
         box.may_return.clear()
         wire = Wire()
         feed = hub.add(socket := Socket(wire), 1)
-        loading = asyncio.create_task(hub.load(socket, feed, Position()))
+        loading = asyncio.create_task(feed.load(socket, Position()))
         await await_until(lambda: box.reads)
         hub.receive(make_message(7))
         box.revision = 7
@@ -297,7 +299,7 @@ class TestLoading:
     ) -> None:
         pages = Pages(hub, 1, 2, revision=9)
         box.revision = 9
-        await hub.load(pages.sockets[0], pages.feed, Position(4, EPOCH))
+        await pages.feed.load(pages.sockets[0], Position(4, EPOCH))
         assert pages.revisions == [[9], []]
         assert pages.wires[0].frames[0]["since"] == 4
         hub.receive(make_message(10))
@@ -326,7 +328,7 @@ class TestLimit:
         box.may_return.clear()
         wire = Wire()
         feed = hub.add(socket := Socket(wire), 1)
-        loading = asyncio.create_task(hub.load(socket, feed, Position()))
+        loading = asyncio.create_task(feed.load(socket, Position()))
         await await_until(lambda: box.reads)
         hub.add(Socket(Wire()), 1)
         box.may_return.set()
@@ -402,7 +404,7 @@ class TestGroups:
         wire = Wire()
         feed = hub.add(socket := Socket(wire), 1)
         await hub.join_group(feed)
-        await hub.load(socket, feed, Position())
+        await feed.load(socket, Position())
         box.revision = 1  # told to nobody
         layer.errors.clear()
         await await_until(lambda: GROUP in layer.groups)
@@ -586,7 +588,7 @@ async def test_reads_run_in_threads_of_their_own(idle_hub: Hub) -> None:
 async def test_a_hub_that_stops_closes_its_connections() -> None:
     hub = Hub()
     kept = await asyncio.gather(*(hub.read(connect_slowly) for _ in range(8)))
-    assert 1 < len(set(kept)) <= hub_module.READERS
+    assert 1 < len(set(kept)) <= readers.READERS
     assert None not in {wrapper.connection for wrapper in kept}
     await hub.stop()
     assert {wrapper.connection for wrapper in kept} == {None}

@@ -1,0 +1,156 @@
+"""One user's sockets in this process: what they were told, and what they missed."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from themis import mailbox
+from themis.events import Changes, encode
+
+from .protocol import Position
+from .sockets import Push, Socket
+
+logger = logging.getLogger("realtime")
+
+# How long a push that is ahead waits for the one before it: senders overtake.
+HOLD_SECONDS = 0.05
+
+
+class Feed:
+    """
+    The sockets of one user, who all are told the same.
+
+    Args:
+        user: The primary key of the user.
+        read: Runs a function that uses the database, off the event loop.
+    """
+
+    __slots__ = (
+        "_ahead",
+        "_read",
+        "_reading",
+        "_reread",
+        "_timer",
+        "key",
+        "leaving",
+        "lock",
+        "member",
+        "sockets",
+        "user",
+    )
+
+    def __init__(self, user: Any, read: Callable[..., Awaitable[Any]]) -> None:
+        self.user = user
+        self.key = str(user)
+        self.sockets: list[Socket] = []
+        self._read = read
+        # Pushes that follow what no socket has been told yet.
+        self._ahead: list[Push] = []
+        self._timer: asyncio.TimerHandle | None = None
+        self._reading: asyncio.Task[None] | None = None
+        self._reread = False
+        # The hub's: joins and leaves of the group, one after the other.
+        self.lock = asyncio.Lock()
+        self.member = False
+        self.leaving: asyncio.TimerHandle | None = None
+
+    def is_behind(self, epoch: str, revision: int) -> bool:
+        """Tell whether a page of the user has not been told of *revision*."""
+        return any(socket.is_behind(epoch, revision) for socket in self.sockets)
+
+    async def load(self, socket: Socket, position: Position) -> None:
+        """Read and send what a page needs that stands at *position*."""
+        socket.held = socket.held or []
+        frame = await self._read(
+            mailbox.read_state,
+            self.user,
+            since=position.since,
+            epoch=position.epoch,
+        )
+        socket.tell(frame.epoch, frame.revision, encode(frame.to_wire()))
+        held, socket.held = socket.held, None
+        # Senders overtake each other.
+        for push in sorted(held or (), key=lambda push: push.since):
+            if not socket.offer(push):
+                self._wait_for_gap(push)
+
+    def push(self, push: Push) -> None:
+        """Give *push* to the sockets that it follows; the others wait a bit."""
+        if not self._offer(push):
+            self._wait_for_gap(push)
+        elif self._ahead:
+            self._offer_ahead()
+
+    def _wait_for_gap(self, push: Push) -> None:
+        if push.text is None:
+            self.catch_up()
+            return
+        self._ahead.append(push)
+        if self._timer is None:
+            loop = asyncio.get_running_loop()
+            self._timer = loop.call_later(HOLD_SECONDS, self._close_gap)
+
+    def _offer_ahead(self) -> None:
+        """Offer what came too early again, the earliest first."""
+        waiting = sorted(self._ahead, key=lambda push: push.since)
+        self._ahead = [push for push in waiting if not self._offer(push)]
+
+    def _close_gap(self) -> None:
+        self._timer = None
+        ahead, self._ahead = self._ahead, []
+        if any(self.is_behind(push.epoch, push.revision) for push in ahead):
+            self.catch_up()
+
+    def catch_up(self) -> None:
+        """Read what the sockets have missed, once for all of them."""
+        if self._reading is not None:
+            self._reread = True
+            return
+        self._reading = asyncio.create_task(self._catch_up())
+
+    async def _catch_up(self) -> None:
+        try:
+            self._reread = True
+            while self._reread:
+                self._reread = False
+                for epoch in {socket.epoch for socket in self._told()}:
+                    await self._send_difference(epoch)
+        except Exception:
+            # The reconciler sees that they are behind, and comes back to it.
+            logger.exception("The changes of a mailbox could not be read.")
+        finally:
+            self._reading = None
+
+    async def _send_difference(self, epoch: str) -> None:
+        told = [socket for socket in self._told() if socket.epoch == epoch]
+        if not told:
+            return
+        lowest = min(socket.revision or 0 for socket in told)
+        frame = await self._read(
+            mailbox.read_state, self.user, since=lowest, epoch=epoch
+        )
+        text = encode(frame.to_wire())
+        for socket in told:
+            if not socket.is_behind(frame.epoch, frame.revision):
+                continue
+            # Those that a push has brought beyond `lowest` meanwhile can use it too.
+            if not isinstance(frame, Changes) or frame.since <= (socket.revision or 0):
+                socket.tell(frame.epoch, frame.revision, text)
+        # What was pushed during the read may follow it now: one lost push must not
+        # cost another read for each that comes after it.
+        self._offer_ahead()
+
+    def _offer(self, push: Push) -> bool:
+        """Offer *push* to all sockets; tell whether none missed one before it."""
+        # A list, because all() would stop at the first that did.
+        return all([socket.offer(push) for socket in self.sockets])  # noqa: C419
+
+    def _told(self) -> list[Socket]:
+        return [
+            socket
+            for socket in self.sockets
+            if socket.held is None and not socket.closed and socket.revision is not None
+        ]
