@@ -24,6 +24,7 @@ from tests.themis.colleague import (
     somebody_waits,
 )
 from tests.themis.conftest import Clock, make_user
+from tests.themis.contention import elsewhere
 from themis import locking, mailbox, queries, revisions, ringing, stamping
 from themis.events import Changes
 from themis.models import Mailbox, Tombstone, UserNotification, UserProfile
@@ -1072,3 +1073,19 @@ def test_the_broadcaster_is_asked_once_per_stamp(
         notify_user(ada, "Title")
         notify_user(grace, "Title")
     assert batches == [2]
+
+
+@transactional
+def test_one_busy_mailbox_keeps_no_other_waiting(
+    postgres: None, ada: User, grace: User
+) -> None:
+    """The reconciler stamps the others of the chunk, and ada's next time."""
+    for user in (ada, grace):
+        mailbox.look(user.pk)
+        queries.plain("default").bulk_create([UserNotification(user=user, title="One")])
+    waiting = queries.plain("default").filter(pending=True)
+    with elsewhere(stamping.hold([ada.pk], "default")):
+        mailbox.stamp_waiting()
+        assert [row.user_id for row in waiting] == [ada.pk]
+    mailbox.stamp_waiting()
+    assert not waiting.exists()
