@@ -1088,4 +1088,4 @@ def test_one_busy_mailbox_keeps_no_other_waiting(
         mailbox.stamp_waiting()
         assert [row.user_id for row in waiting] == [ada.pk]
     mailbox.stamp_waiting()
-    assert not waiting.exists()
+    assert not waiting.all().exists()
