@@ -156,7 +156,7 @@ class Page:
     mirror: Mirror = field(default_factory=lambda: Mirror(window=WINDOW))
     connected: bool = True
     inbox: list[dict[str, Any]] = field(default_factory=list)
-    heard: Counter[tuple[str, int]] = field(default_factory=Counter)
+    heard: Counter[tuple[str | None, str, int]] = field(default_factory=Counter)
     # Where its last snapshot was: nothing is promised about what came before.
     baseline: tuple[str | None, int] = (None, 0)
 
@@ -410,7 +410,8 @@ class MailboxMachine(RuleBasedStateMachine):
         rows = UserNotification.objects.filter(user=user)
         mine = sorted(pk for pk, row in self.known.items() if row.user_id == user.pk)
         if single or act.pick:
-            picked = [mine[act.pick % len(mine)]] if mine else []
+            # Mostly what pages show, or have just missed.
+            picked = [mine[-1 - act.pick // 3 % len(mine)]] if mine else []
             return picked, rows.filter(pk__in=picked)
         picked = [pk for pk in mine if self.known[pk].source_id == act.source]
         return picked, rows.filter(source_id=act.source)
@@ -688,12 +689,15 @@ class MailboxMachine(RuleBasedStateMachine):
     def _deliver(self, page: Page, frame: dict[str, Any]) -> str:
         if frame.get("poke"):
             return "gap"
+        assert all(
+            item["created_revision"] <= frame["revision"] for item in frame["items"]
+        ), "told too early: it comes again, and isn't new then"
         outcome, news = page.mirror.apply(frame)
         if outcome != "applied":
             assert not news
             return outcome
         for item in news:
-            key = item["id"], item["created_revision"]
+            key = frame["epoch"], item["id"], item["created_revision"]
             page.heard[key] += 1
             assert page.heard[key] == 1, "rang twice"
         if frame["type"] == "snapshot":
@@ -730,10 +734,22 @@ class MailboxMachine(RuleBasedStateMachine):
         elif does == "clean up":
             self._raise_floor(user, behind)
         elif does == "back up":
-            tables = {table: list(plain(table)) for table in TABLES}
-            self.backup = tables, copy.deepcopy(self.known), dict(self.births)
+            self._back_up()
         elif self.backup is not None:
             self._restore(*copy.deepcopy(self.backup), told=told)
+
+    @rule(acts=st.lists(ACTS, min_size=1, max_size=3), told=st.booleans())
+    def a_night_is_lost(self, acts: Sequence[Act], told: bool) -> None:
+        """What was written since the last backup, and what pages heard of it."""
+        self._back_up()
+        for act in acts:
+            self._act(act)
+        self.network_works()
+        self._restore(*copy.deepcopy(self.backup), told=told)
+
+    def _back_up(self) -> None:
+        tables = {table: list(plain(table)) for table in TABLES}
+        self.backup = tables, copy.deepcopy(self.known), dict(self.births)
 
     def _renew_epoch(self, user: int) -> None:
         plain(Mailbox).filter(pk=self.users[user].pk).update(epoch=make_epoch())
@@ -873,7 +889,7 @@ class MailboxMachine(RuleBasedStateMachine):
             return
         for pk, created in expected["steady"].items():
             if created > revision:
-                assert page.heard[str(pk), created] == 1, "never heard of"
+                assert page.heard[epoch, str(pk), created] == 1, "never heard of"
 
     def _expected(self, user: int) -> dict[str, Any] | None:
         """What a snapshot must say; None while something waits to be stamped."""
