@@ -89,7 +89,7 @@ quick: $(DEV_STAMP) ## Run the tests of single parts, on SQLite
 	$(PY) -m pytest -m "not once" $(ARGS)
 
 .PHONY: e2e
-e2e: $(DEV_STAMP) ## Run the browser tests
+e2e: $(NODE_STAMP) ## Run the browser tests
 	$(PY) -m pytest tests/e2e $(ARGS)
 
 .PHONY: lint
@@ -120,7 +120,7 @@ test-matrix: ## Run the tests on the other supported Python (MATRIX_PYTHON=3.13)
 		$(MAKE) VENV=.venv-$(MATRIX_PYTHON) PYTHON="$$python" services pytest
 
 .PHONY: pytest
-pytest: $(DEV_STAMP)
+pytest: $(NODE_STAMP)
 	$(PY) -m pytest --database sqlite $(ARGS)
 	$(PY) -m pytest --database postgres $(ARGS)
 

@@ -9,7 +9,13 @@ from collections.abc import Awaitable, Callable, Generator
 from dataclasses import dataclass
 from typing import Any
 
+from autobahn.exception import Disconnected
+
 logger = logging.getLogger("realtime")
+
+# What servers raise for a page that went without a word: daphne's own error, and what
+# the ASGI specification wants.
+GONE = (Disconnected, OSError)
 
 Send = Callable[[dict[str, Any]], Awaitable[None]]
 
@@ -132,7 +138,7 @@ class Socket:
 
     def _give_up(self, error: Exception) -> None:
         """Send nothing more; what is no page that just went is a fault to be seen."""
-        level = logging.DEBUG if isinstance(error, OSError) else logging.ERROR
+        level = logging.DEBUG if isinstance(error, GONE) else logging.ERROR
         logger.log(level, "A frame could not be sent.", exc_info=error)
         self.closed = True
 

@@ -60,15 +60,10 @@ def site(
     site: Site = request.getfixturevalue(f"_{getattr(request, 'param', 'full')}")
     site.start()
     processes += site.servers
-    known = [_unhandled(server) for server in site.servers]
+    known = [len(server.unhandled()) for server in site.servers]
     yield site
     for server, number in zip(site.servers, known, strict=True):
-        assert _unhandled(server) == number, server.log[-4000:]
-
-
-def _unhandled(server: DaphneServer) -> int:
-    # The hub's error about a page that went without a word is none of a test's.
-    return len(server.unhandled()) - server.log.count("autobahn.exception.Disconnected")
+        assert len(server.unhandled()) == number, server.log[-4000:]
 
 
 on_both_sites = pytest.mark.parametrize("site", ["embedded", "full"], indirect=True)

@@ -3,6 +3,7 @@
 import asyncio
 
 import pytest
+from autobahn.exception import Disconnected
 
 from realtime.sockets import Socket
 from tests.realtime.harness import Wire, make_push, make_text, open_socket
@@ -140,7 +141,12 @@ class TestSending:
         assert wire.messages == []
 
     @pytest.mark.parametrize(
-        ("error", "records"), [(ConnectionResetError("gone"), 0), (TypeError("bug"), 1)]
+        ("error", "records"),
+        [
+            (ConnectionResetError("gone"), 0),
+            (Disconnected("gone"), 0),
+            (TypeError("bug"), 1),
+        ],
     )
     async def test_a_page_that_went_is_no_fault_and_a_bug_is(
         self,
