@@ -1,6 +1,7 @@
 """Two servers, a process that notifies, PostgreSQL and Redis: together, and broken."""
 
 import asyncio
+import os
 import statistics
 import time
 from contextlib import AsyncExitStack
@@ -18,6 +19,8 @@ SOON = "1"
 # A machine that does other things besides may take this many times what is promised;
 # the default of 15 s between checks, or a page that waits for ever, is well above.
 BUSY = 3
+# THEMIS_SEED=7 make pytest ARGS=tests/faults: another stream, and that one again.
+SEED = int(os.environ.get("THEMIS_SEED", "2"))
 
 
 def numbered(word: str, count: int) -> list[str]:
@@ -46,9 +49,9 @@ class TestTogether:
                 for name, cookie in cookies.items()
             }
             seen = await asyncio.to_thread(
-                sender.stream, seed=2, count=200, users=["ada", "grace"]
+                sender.stream, seed=SEED, count=200, users=["ada", "grace"]
             )
-            assert min(map(len, seen.values())) > 60
+            assert min(map(len, seen.values())) > 50, f"seed {SEED}"
             for name, titles in seen.items():
                 for page in pages[name]:
                     await page.rings(titles[-1])
