@@ -14,7 +14,7 @@ import copy
 import logging
 import os
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any, ClassVar, Literal
@@ -248,6 +248,10 @@ class MailboxMachine(RuleBasedStateMachine):
 
     def _act(self, act: Act) -> None:
         getattr(self, f"_act_{act.kind}")(act)
+        if not transaction.get_connection().in_atomic_block:
+            self._forget_twins(
+                set(plain(UserNotification).values_list("pk", flat=True))
+            )
 
     def _act_notify(self, act: Act) -> None:
         user = self.users[act.user]
@@ -828,7 +832,7 @@ class MailboxMachine(RuleBasedStateMachine):
     def _assert_tables(self) -> None:
         """The rows are what the model says, and keep their `created_revision`."""
         rows = {row["id"]: row for row in plain(UserNotification).values()}
-        self._forget_twins(rows)
+        self._forget_twins(rows.keys())
         assert rows.keys() == self.known.keys()
         for pk, row in rows.items():
             known = self.known[pk]
@@ -841,9 +845,9 @@ class MailboxMachine(RuleBasedStateMachine):
                 assert row["created_revision"] == born, "created_revision changed"
         self._assert_no_twins(rows)
 
-    def _forget_twins(self, rows: dict[int, Any]) -> None:
+    def _forget_twins(self, stored: Collection[int]) -> None:
         """A second one that asked not to be, and hadn't been shown, may vanish."""
-        for pk in self.known.keys() - rows.keys():
+        for pk in set(self.known).difference(stored):
             lost = self.known[pk]
             assert lost.asked
             assert lost.read_at is None
@@ -852,7 +856,7 @@ class MailboxMachine(RuleBasedStateMachine):
             twins = [
                 other
                 for number, other in self.known.items()
-                if number in rows and other.identity == lost.identity
+                if number in stored and other.identity == lost.identity
             ]
             assert twins, "dropped without a twin"
             del self.known[pk]

@@ -337,6 +337,22 @@ class TestSave:
         assert shown(ada) == ["Title"]
         assert shown(grace) == []
 
+    def test_an_instance_that_has_moved_since_it_was_loaded(
+        self, ada: User, grace: User, sent: list[Changes]
+    ) -> None:
+        """A few fields are saved where it is; all of them move it back."""
+        make(ada)
+        stale = UserNotification.objects.get()
+        UserNotification.objects.update(user=grace)
+        sent.clear()
+        stale.title = "Edited"
+        stale.save(update_fields=["title"])
+        (change,) = sent
+        assert (change.user_key, len(change.items)) == (str(grace.pk), 1)
+        assert_nothing_waits()
+        stale.save()
+        assert (shown(ada), shown(grace)) == (["Edited"], [])
+
     async def test_async_twins_are_followed(self, sent: list[Changes]) -> None:
         """They are Django's, on top of the same methods."""
         ada = await User.objects.acreate(username="ada")

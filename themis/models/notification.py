@@ -137,19 +137,22 @@ class UserNotification(models.Model):
         self.pending = True
         if self.is_read or self.is_dismissed:
             self.dedup_key = None
+        stored = UserNotification.objects.using(using).filter(pk=self.pk)
         with followed(using) as users:
+            users.add(self.user_id)
             if not self._state.adding and not force_insert:
                 update_fields = self._saved_fields(update_fields)
                 if not {"user", "user_id"}.isdisjoint(update_fields):
-                    moved = UserNotification.objects.using(using).filter(pk=self.pk)
-                    moved.exclude(user=self.user_id).update(user=self.user_id)
+                    stored.exclude(user=self.user_id).update(user=self.user_id)
+                else:
+                    # It stays where it is, which may not be where it was loaded.
+                    users.update(stored.values_list("user_id", flat=True))
             super().save(
                 force_insert=force_insert,
                 force_update=force_update,
                 using=using,
                 update_fields=update_fields,
             )
-            users.add(self.user_id)
 
     def delete(
         self, using: str | None = None, keep_parents: bool = False
