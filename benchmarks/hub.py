@@ -106,7 +106,11 @@ def drain(clients: list[socket.socket], quiet: float = 1.0) -> None:
 
 
 def count(clients: list[socket.socket], expected: int, seconds: float) -> int:
-    """Read until *expected* bytes came, or nothing for *seconds*; return how many."""
+    """
+    Read until *expected* bytes came, or nothing for *seconds*; return how many.
+
+    What a socket misses that the server closes counts as lost.
+    """
     received = 0
     buffer = bytearray(1 << 20)
     with selectors.DefaultSelector() as selector:
@@ -114,7 +118,13 @@ def count(clients: list[socket.socket], expected: int, seconds: float) -> int:
             selector.register(client, selectors.EVENT_READ)
         while received < expected and (ready := selector.select(seconds)):
             for key, _events in ready:
-                received += key.fileobj.recv_into(buffer)  # type: ignore[union-attr]
+                try:
+                    size = key.fileobj.recv_into(buffer)  # type: ignore[union-attr]
+                except ConnectionResetError:
+                    size = 0
+                if not size:
+                    selector.unregister(key.fileobj)
+                received += size
     return received
 
 
