@@ -7,6 +7,8 @@ that only delivery differs.
 
 from __future__ import annotations
 
+from typing import Any
+
 import django
 
 django.setup()
@@ -33,16 +35,15 @@ class UsualConsumer(AsyncWebsocketConsumer):
         await self.send(text_data=event["text"])
 
 
-async def hub(scope, receive, send) -> None:
+async def hub(scope: Any, receive: Any, send: Any) -> None:
     """Themis' socket, for the user whose key the benchmark gives out."""
     scope["user"] = get_user_model()(pk=1)
     await notifications(scope, receive, send)
 
 
+# Any ASGI application may stand in Channels' routes; Django's types know only views.
+_ways: dict[str, Any] = {"hub/": hub, "usual/": UsualConsumer.as_asgi()}
+
 application = ProtocolTypeRouter(
-    {
-        "websocket": URLRouter(
-            [path("hub/", hub), path("usual/", UsualConsumer.as_asgi())]
-        )
-    }
+    {"websocket": URLRouter([path(way, view) for way, view in _ways.items()])}
 )
