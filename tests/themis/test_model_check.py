@@ -51,7 +51,7 @@ from themis.notifications import notify_user
 
 WINDOW = 3
 CHANGES_LIMIT = 5
-ROWS_PER_STAMP = 4
+ROWS_PER_STAMP = 6
 CHUNK = 2
 
 EXAMPLES = int(os.environ.get("MODEL_CHECK_EXAMPLES", "60"))
@@ -139,12 +139,34 @@ ACTS = st.builds(
     ),
     user=USERS,
     pick=st.integers(0, 9),
-    source=st.sampled_from(("", "1", "2")),
+    source=st.sampled_from(("", "1", "1", "1", "2")),
     change=st.sampled_from(
         ("read", "unread", "dismiss", "restore", "expire", "retitle", "resource")
     ),
     deduplicate=st.booleans(),
     lifetime=st.none() | st.integers(1, 3),
+)
+
+# What pages miss, and what happens to it before they ask.
+NEWS = st.builds(
+    Act,
+    kind=st.just("notify"),
+    user=USERS,
+    pick=st.integers(0, 1),
+    source=st.sampled_from(("", "3")),
+    change=st.just("read"),
+    deduplicate=st.just(value=False),
+    lifetime=st.none(),
+)
+EDITS = st.builds(
+    Act,
+    kind=st.sampled_from(("update", "save", "remove")),
+    user=USERS,
+    pick=st.integers(1, 3),
+    source=st.just(""),
+    change=st.sampled_from(("read", "dismiss", "retitle", "resource")),
+    deduplicate=st.just(value=False),
+    lifetime=st.none(),
 )
 
 
@@ -208,14 +230,17 @@ class MailboxMachine(RuleBasedStateMachine):
         inner=st.lists(ACTS, max_size=3),
         inner_fails=st.booleans(),
         last=st.lists(ACTS, max_size=1),
+        takes=st.sampled_from((0, 0, 2)),
         end=st.sampled_from(("commit", "commit", "rollback", "crash")),
     )
     def host_transaction(
         self,
+        *,
         acts: Sequence[Act],
         inner: Sequence[Act],
         inner_fails: bool,
         last: Sequence[Act],
+        takes: int,
         end: str,
     ) -> None:
         """Host code writes in a transaction, some of it under a savepoint."""
@@ -229,6 +254,7 @@ class MailboxMachine(RuleBasedStateMachine):
             for act in acts:
                 self._act(act)
             self._savepoint(inner, fails=inner_fails)
+            self.clock.advance(seconds=takes)
             for act in last:
                 self._act(act)
             transaction.set_rollback(end == "rollback")
@@ -317,7 +343,7 @@ class MailboxMachine(RuleBasedStateMachine):
         user = self.users[act.user]
         rows = UserNotification.objects.bulk_create(
             UserNotification(user=user, title=f"Bulk {n}", expires_at=self._expiry(act))
-            for n in range(act.pick % 7)
+            for n in range(act.pick)
         )
         for row in rows:
             self.known[row.pk] = replace(Known.of(row), steady=act.lifetime is None)
@@ -637,9 +663,9 @@ class MailboxMachine(RuleBasedStateMachine):
 
     @rule(
         page=PAGES,
-        missed=st.none() | ACTS,
-        act=ACTS,
-        crash=st.booleans(),
+        missed=st.none() | NEWS | ACTS,
+        act=ACTS | EDITS,
+        crash=st.sampled_from((False, False, True)),
         slowly=st.booleans(),
     )
     def ask_while_a_host_writes(
@@ -707,6 +733,10 @@ class MailboxMachine(RuleBasedStateMachine):
         assert all(
             item["created_revision"] <= frame["revision"] for item in frame["items"]
         ), "told too early: it comes again, and isn't new then"
+        places = [
+            (item["created_revision"], int(item["id"])) for item in frame["items"]
+        ]
+        assert places == sorted(places, reverse=True), "out of order"
         outcome, news = page.mirror.apply(frame)
         if outcome != "applied":
             assert not news
@@ -971,6 +1001,8 @@ class MailboxMachine(RuleBasedStateMachine):
             if row.read_at is None and row.is_listed_at(now)
         ]
         assert change.unread == len(unread), "a wrong count"
+        born = rows.filter(created_revision=change.revision)
+        assert not any(row.is_expired_at(now) for row in born), "told of a dead one"
         stamped = rows.filter(revision=change.revision).count()
         buried = plain(Tombstone).filter(user=owner, revision=change.revision).count()
         assert change.whole == (stamped + buried <= CHANGES_LIMIT)
