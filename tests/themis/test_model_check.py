@@ -54,7 +54,7 @@ CHANGES_LIMIT = 5
 ROWS_PER_STAMP = 6
 CHUNK = 2
 
-EXAMPLES = int(os.environ.get("MODEL_CHECK_EXAMPLES", "60"))
+EXAMPLES = int(os.environ.get("MODEL_CHECK_EXAMPLES", "80"))
 STEPS = int(os.environ.get("MODEL_CHECK_STEPS", "40"))
 
 TABLES = (UserNotification, Tombstone, Mailbox, UserProfile)
