@@ -124,7 +124,9 @@ def _changes(box: Box, since: int, using: str) -> Changes | None:
     gone = [row.pk for row in rows if not row.is_listed_at(now)]
     # What left the mailbox and came back is not gone.
     removed = sorted({*buried, *gone}.difference(row.pk for row in items))
-    items = refill(items, len(removed), partial(_newest_of, box, now, using))
+    window = partial(_newest_of, box, now, using)
+    is_settled = partial(revisions.is_at, box.revision, box.user, using)
+    items = refill(items, len(removed), window, is_settled)
     still = Mailbox.objects.using(using).filter(
         pk=box.user, epoch=box.epoch, floor_revision__lte=since
     )

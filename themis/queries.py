@@ -48,17 +48,27 @@ def refill(
     items: list[UserNotification],
     removed: int,
     newest_first: Callable[[], QuerySet[UserNotification]],
+    is_settled: Callable[[], bool],
 ) -> list[UserNotification]:
     """
     Return *items* with what has moved up into the window in place of the *removed*.
 
     A page that holds the newest 20 and loses k of them gets the last k of the current
-    newest 20, so its window stays right. The query is made only if there is a need.
+    newest 20, so its window stays right. Queries are made only if there is a need.
+
+    Args:
+        items: What has changed.
+        removed: How many the page is told to remove.
+        newest_first: What the mailbox lists now.
+        is_settled: Tells, after that was read, whether pages have been told of all
+            that was removed. If not, they hold what is missing there, and k is not
+            enough: they get the whole window.
     """
     known = {row.pk: row for row in items}
     if removed:
         window = list(newest_first()[:WINDOW])
-        known |= {row.pk: row for row in window[-min(removed, WINDOW) :]}
+        moved_up = min(removed, WINDOW) if is_settled() else WINDOW
+        known |= {row.pk: row for row in window[-moved_up:]}
     return sorted(
         known.values(), key=lambda row: (row.created_revision, row.pk), reverse=True
     )

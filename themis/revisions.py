@@ -16,6 +16,7 @@ from typing import Any
 from django.contrib.auth import get_user_model
 from django.db import connections
 from django.db.models import F
+from django.utils import timezone
 
 from themis.models import Mailbox, make_epoch
 
@@ -108,6 +109,12 @@ def find(user: Any, now: datetime, using: str) -> Box | None:
         _user, epoch, revision, unread, desktop, waits = row
         return Box(user, epoch, revision, unread, bool(desktop), bool(waits))
     return None
+
+
+def is_at(revision: int, user: Any, using: str) -> bool:
+    """Tell whether the mailbox of *user* is at *revision*, and nothing waits in it."""
+    box = find(user, timezone.now(), using)
+    return box is not None and box.revision == revision and not box.waits
 
 
 def make_missing(users: Collection[Any], using: str) -> None:

@@ -120,13 +120,14 @@ def _to_changes(stamp: Stamp, count: Count, using: str) -> Changes:
     # What left the mailbox and came back is not gone.
     removed = sorted({*gone, *stamp.deleted}.difference(row.pk for row in items))
     window = partial(newest, stamp.box.user, stamp.now, using)
+    is_settled = partial(revisions.is_at, stamp.box.revision, stamp.box.user, using)
     return Changes(
         user_key=str(stamp.box.user),
         epoch=stamp.box.epoch,
         since=stamp.box.revision - 1,
         revision=stamp.box.revision,
         unread=count.unread,
-        items=refill(items, len(removed), window),
+        items=refill(items, len(removed), window, is_settled),
         removed=removed,
         whole=len(stamp.rows) + len(stamp.deleted) <= CHANGES_LIMIT,
         now=stamp.now,

@@ -17,6 +17,7 @@ from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 from pytest_django import DjangoCaptureOnCommitCallbacks
 
+from tests.mirror import Mirror, over_the_wire
 from tests.themis.broadcasting import CollectingBroadcaster
 from tests.themis.colleague import (
     Colleague,
@@ -1056,6 +1057,48 @@ class TestDeletions:
         UserNotification.objects.filter(title__in=["5", "4"]).delete()
         assert titles(sent[-1]) == ["2", "1"]
         assert len(sent[-1].removed) == 2
+
+
+@transactional
+class TestWindow:
+    """A page that loses k of its newest gets the last k of what is newest then."""
+
+    @pytest.fixture(autouse=True)
+    def _window_of_three(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(queries, "WINDOW", 3)
+
+    @pytest.mark.parametrize("pushed", [False, True])
+    def test_it_stays_right_when_not_all_removals_are_stamped(
+        self, ada: User, sent: list[Changes], *, pushed: bool
+    ) -> None:
+        """What a host has just deleted is still held, but no longer in the table."""
+        rows = [notify_user(ada, f"{number}") for number in range(6)]
+        page = Mirror(window=3)
+        page.apply(over_the_wire(mailbox.read_state(ada.pk)))
+        with dying_after_the_commit():
+            UserNotification.objects.filter(title="3").delete()
+        assert rows[4] is not None
+        _dismiss_and_leave_the_rest(rows[4])
+        if pushed:
+            page.apply(over_the_wire(sent[-1]))
+        else:
+            box = revisions.find(ada.pk, timezone.now(), "default")
+            frame = mailbox.read_state(ada.pk, **page.position, box=box)
+            page.apply(over_the_wire(frame))
+        mailbox.look(ada.pk)
+        page.apply(over_the_wire(sent[-1]))
+        shown = [item["title"] for item in page.shown(timezone.now())]
+        assert shown == ["5", "2", "1"]
+
+
+def _dismiss_and_leave_the_rest(row: UserNotification) -> None:
+    """What `change` does when the deletion is committed just after it has looked."""
+    with stamping.hold([row.user_id], "default") as stamps:
+        (held,) = stamps.values()
+        row.dismissed_at = held.now
+        row.revision = held.box.revision
+        Model.save(row)
+        held.rows.append(row)
 
 
 def test_the_broadcaster_is_asked_once_per_stamp(
