@@ -21,6 +21,11 @@ class Settings:
         return int(getattr(django_settings, "THEMIS_NOTIFICATION_POLL_INTERVAL", 60))
 
     @property
+    def max_age_days(self) -> int:
+        """Days after which clean-up deletes what is read or dismissed."""
+        return int(getattr(django_settings, "THEMIS_NOTIFICATION_MAX_AGE_DAYS", 90))
+
+    @property
     def broadcaster(self) -> str | None:
         """Dotted path of the broadcaster; None = nothing is pushed, pages poll."""
         default = CHANNELS_BROADCASTER if apps.is_installed("realtime") else None
