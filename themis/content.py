@@ -14,6 +14,8 @@ from django.utils.functional import Promise
 TITLE_LENGTH = 200
 MESSAGE_LENGTH = 4_000
 URL_LENGTH = 2_000
+# What a BigIntegerField holds; a revision or id above it is nobody's.
+MAX_INTEGER = 2**63 - 1
 SOURCE_LENGTHS = {"source_app": 100, "source_model": 100, "source_id": 200}
 
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
@@ -106,3 +108,9 @@ def clean_url(value: object) -> str:
         )
         raise ValueError(msg)
     return url
+
+
+def to_number(text: str) -> int | None:
+    """Return the number that *text* spells in digits, if a column can hold it."""
+    digits = text.isascii() and text.isdigit() and len(text) <= len(str(MAX_INTEGER))
+    return int(text) if digits and int(text) <= MAX_INTEGER else None

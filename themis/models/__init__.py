@@ -1,6 +1,6 @@
 """The mailbox's tables, and the writes of host code that open bells follow."""
 
-from themis.models.conditions import Level, is_listed, is_open
+from themis.models.conditions import Level, is_listed, is_open, is_unexpired
 from themis.models.mailbox import Mailbox, Tombstone, make_epoch
 from themis.models.notification import UserNotification
 from themis.models.profile import UserProfile
@@ -13,5 +13,6 @@ __all__ = [
     "UserProfile",
     "is_listed",
     "is_open",
+    "is_unexpired",
     "make_epoch",
 ]

@@ -30,4 +30,9 @@ def is_open(now: datetime) -> Q:
 
 def is_listed(now: datetime) -> Q:
     """Select what lists show at *now*: neither dismissed nor expired."""
-    return Q(dismissed_at=None) & (Q(expires_at=None) | Q(expires_at__gt=now))
+    return Q(dismissed_at=None) & is_unexpired(now)
+
+
+def is_unexpired(now: datetime) -> Q:
+    """Select what its time is not over for at *now*, put away or not."""
+    return Q(expires_at=None) | Q(expires_at__gt=now)
