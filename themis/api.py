@@ -5,17 +5,15 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable
-from datetime import MAXYEAR, MINYEAR, UTC, datetime
+from datetime import datetime
 from functools import wraps
 from http import HTTPStatus
 from typing import Any
 
-from django.conf import settings as django_settings
 from django.core.exceptions import ObjectDoesNotExist, RequestDataTooBig
 from django.db import OperationalError, transaction
 from django.http import HttpRequest, HttpResponse, RawPostDataException
 from django.middleware.csrf import CsrfViewMiddleware
-from django.utils import timezone
 from django.utils.cache import add_never_cache_headers
 from django.utils.http import parse_etags, quote_etag
 from django.utils.translation import gettext as _
@@ -24,7 +22,7 @@ from django.views.decorators.csrf import csrf_exempt
 from themis import mailbox
 from themis.conf import settings
 from themis.content import clean_source
-from themis.events import VERSION, encode, wire_time
+from themis.events import VERSION, encode, parse_time, wire_time
 from themis.locking import is_contention
 from themis.models import Level
 
@@ -36,9 +34,6 @@ MAX_INTEGER = 2**63 - 1
 MAX_DIGITS = len(str(MAX_INTEGER))
 
 _EPOCH = re.compile(r"[ -~]{1,64}")
-_TIME = re.compile(
-    r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{1,6})?(Z|[+-]\d\d:\d\d)", re.ASCII
-)
 
 
 class ProblemError(Exception):
@@ -283,19 +278,11 @@ def _parse_source_app(value: object) -> str:
 
 
 def _parse_time(value: object) -> datetime:
-    msg = _("This must be a time as an earlier answer gave it, with its zone.")
-    if not isinstance(value, str) or not _TIME.fullmatch(value):
-        raise ValueError(msg)
     try:
-        moment = datetime.fromisoformat(value).astimezone(UTC)
-    except (ValueError, OverflowError) as error:
+        return parse_time(value if isinstance(value, str) else "")
+    except ValueError as error:
+        msg = _("This must be a time as an earlier answer gave it, with its zone.")
         raise ValueError(msg) from error
-    # Not at the ends of the calendar, where another zone would be another year.
-    if not MINYEAR < moment.year < MAXYEAR:
-        raise ValueError(_("Nothing happened then."))
-    if django_settings.USE_TZ:
-        return moment
-    return timezone.make_naive(moment, timezone.get_default_timezone())
 
 
 _PARSERS: dict[str, Callable[[object], Any]] = {

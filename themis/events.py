@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import MAXYEAR, MINYEAR, UTC, datetime
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from django.conf import settings as django_settings
 from django.utils import timezone
 
 from themis.content import is_safe_url
@@ -16,6 +18,10 @@ if TYPE_CHECKING:
     from themis.models import UserNotification
 
 VERSION = 1
+
+_TIME = re.compile(
+    r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{1,6})?(Z|[+-]\d\d:\d\d)", re.ASCII
+)
 
 
 def wire_time(moment: datetime | None) -> str | None:
@@ -30,6 +36,30 @@ def wire_time(moment: datetime | None) -> str | None:
         # "Never", spelt as the last moment of the calendar, has none in UTC.
         moment = moment.replace(tzinfo=UTC)
     return moment.isoformat().replace("+00:00", "Z")
+
+
+def parse_time(text: str) -> datetime:
+    """
+    Return the moment that `wire_time` spelt, in any zone, as the tables hold it.
+
+    Raises:
+        ValueError: it did not; or the moment is at the end of the calendar.
+    """
+    if not _TIME.fullmatch(text):
+        msg = "This is no time with its zone."
+        raise ValueError(msg)
+    try:
+        moment = datetime.fromisoformat(text).astimezone(UTC)
+    except OverflowError as error:
+        msg = "This is outside the calendar."
+        raise ValueError(msg) from error
+    # Not at its ends either, where another zone would be another year.
+    if not MINYEAR < moment.year < MAXYEAR:
+        msg = "Nothing happened then."
+        raise ValueError(msg)
+    if django_settings.USE_TZ:
+        return moment
+    return timezone.make_naive(moment, timezone.get_default_timezone())
 
 
 def encode(frame: dict[str, Any]) -> str:
