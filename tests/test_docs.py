@@ -62,6 +62,8 @@ from tests.processes import (
 from tests.waiting import wait_until
 from themis import api, broadcasters, conf, urls
 from themis.models import Level, UserNotification, UserProfile
+from themis.notifications import notify_user
+from themis.test import assert_notified
 
 PAGES = ["README.md", "CHANGELOG.md", *(f"docs/{p.name}" for p in ROOT.glob("docs/*"))]
 PAGES = sorted(name for name in PAGES if name.endswith(".md"))
@@ -276,6 +278,28 @@ def in_event(names: Names) -> Iterator[None]:
     past = timezone.now() - timedelta(seconds=1)
     UserNotification.objects.update(expires_at=past)
     assert not ada.themis_notifications.listed().exists()
+
+
+@contextmanager
+def in_pytest(names: Names) -> Iterator[None]:
+    yield
+    ada, grace = map(User.objects.create_user, ["ada", "grace"])
+
+    def check_overdue() -> None:
+        notify_user(ada, "Overdue: Deploy v2", level="danger")
+
+    names["test_overdue_tasks"](ada, grace, check_overdue)
+    notify_user(grace, "Hello")
+    with pytest.raises(AssertionError, match="grace was notified"):
+        names["test_overdue_tasks"](ada, grace, check_overdue)
+
+
+@contextmanager
+def in_failure(names: Names) -> Iterator[None]:
+    names["assert_notified"] = assert_notified
+    names["user"] = ada = User.objects.create_user("ada")
+    notify_user(ada, "Task assigned: Deploy v2", url="/tasks/42/", source_id=42)
+    yield
 
 
 @contextmanager
