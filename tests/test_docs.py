@@ -60,7 +60,9 @@ from tests.processes import (
     RedisServer,
 )
 from tests.waiting import wait_until
-from themis import api, broadcasters, conf, urls
+from themis import broadcasters, conf, urls
+from themis.api import notifications
+from themis.listing import Filters
 from themis.models import Level, UserNotification, UserProfile
 from themis.notifications import notify_user
 from themis.test import assert_notified
@@ -764,7 +766,16 @@ def test_a_frame_has_the_shape_that_both_sides_test(block: Block) -> None:
 def test_a_body_is_one_that_the_api_takes(block: Block) -> None:
     verb: Any = block.options["of"]
     body = json.loads(block.text)
-    assert api._parse_selection(body, verb).keys() == body.keys()
+    assert notifications.parse_selection(body, verb).keys() == body.keys()
+
+
+@each(claim("preferences"))
+@pytest.mark.django_db
+def test_preferences_are_some_that_the_api_takes(block: Block, client: Client) -> None:
+    client.force_login(User.objects.create_user("ada"))
+    where = reverse("themis:api-preferences")
+    answer = client.patch(where, block.text, content_type="application/json").json()
+    assert json.loads(block.text).items() <= answer.items()
 
 
 # Tables
@@ -803,17 +814,25 @@ def test_the_endpoints_are_those_of_the_code(client: Client) -> None:
         where = reverse(
             f"themis:{pattern.name}", args=[1] if "pk" in str(pattern) else []
         )
-        allowed = client.generic("PATCH", where)["Allow"].split(", ")
+        allowed = client.generic("PURGE", where)["Allow"].split(", ")
         methods = ", ".join(m for m in allowed if m not in {"HEAD", "OPTIONS"})
         actual[pattern.name] = (str(pattern.pattern), methods)
     assert told == actual
 
 
+def test_the_parameters_of_the_list_are_those_of_the_code() -> None:
+    rows = table(REFERENCE, "Parameter", "Default")
+    told = {code(name)[0]: code(default) for name, default, *_ in rows}
+    assert told.keys() == notifications.PARSERS.keys()
+    assert told["limit"] == [str(notifications.DEFAULT_LIMIT)]
+    assert told["state"] == [Filters().state]
+
+
 def test_the_statuses_are_those_of_the_code() -> None:
     told = {int(row[0]) for row in table(REFERENCE, "Status")}
-    used = set(re.findall(r"HTTPStatus\.([A-Z_]+)", inspect.getsource(api)))
-    actual = {int(HTTPStatus[name]) for name in used - {"NOT_MODIFIED"}}
-    assert told == actual | {403}
+    source = "".join(path.read_text() for path in ROOT.glob("themis/api/*.py"))
+    used = set(re.findall(r"HTTPStatus\.([A-Z_]+)", source))
+    assert told == {int(HTTPStatus[name]) for name in used - {"NOT_MODIFIED"}}
 
 
 def test_the_close_codes_are_those_of_both_sides() -> None:

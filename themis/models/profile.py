@@ -15,6 +15,10 @@ from themis.conf import settings
 from themis.models.conditions import Level
 from themis.ringing import followed
 
+# What a person may ask for; a PositiveIntegerField holds no more on PostgreSQL.
+MIN_RETENTION_DAYS = 1
+MAX_RETENTION_DAYS = 2**31 - 1
+
 
 class _ProfileDescriptor(ReverseOneToOneDescriptor):  # type: ignore[type-arg] # can't be subscripted when it runs
     """``user.profile``, made with the defaults where the user has none yet."""

@@ -1,0 +1,1 @@
+"""The HTTP API: a mailbox's state, lists, writes and preferences; JSON in and out."""

@@ -1,0 +1,98 @@
+"""What every endpoint is: its methods, a signed-in user, problems for errors."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import wraps
+from http import HTTPStatus
+from typing import Any
+
+from django.core.exceptions import (
+    BadRequest,
+    RequestDataTooBig,
+    SuspiciousOperation,
+)
+from django.db import OperationalError, transaction
+from django.http import HttpRequest, HttpResponse
+from django.http.multipartparser import MultiPartParserError
+from django.middleware.csrf import CsrfViewMiddleware
+from django.utils.cache import add_never_cache_headers
+from django.views.decorators.csrf import csrf_exempt
+
+from themis.api.problems import (
+    ProblemError,
+    bad_request,
+    busy,
+    not_signed_in,
+    too_large,
+    wrong_method,
+)
+from themis.events import encode
+from themis.locking import is_contention
+from themis.models import Mailbox
+
+View = Callable[..., HttpResponse]
+
+
+def endpoint(*methods: str) -> Callable[[View], View]:
+    """
+    Make a view of the API that takes *methods*; HEAD comes with GET.
+
+    It stamps in a transaction of its own, so ``ATOMIC_REQUESTS`` does not apply.
+    """
+    allowed = ", ".join(sorted({*methods, *({"HEAD"} if "GET" in methods else ())}))
+
+    def decorate(view: View) -> View:
+        @wraps(view)
+        def guarded(request: HttpRequest, **kwargs: Any) -> HttpResponse:
+            try:
+                _admit(request, allowed)
+                response = view(request, **kwargs)
+            except ProblemError as problem:
+                response = problem.to_response()
+            except RequestDataTooBig:
+                response = too_large().to_response()
+            except (SuspiciousOperation, BadRequest, MultiPartParserError):
+                # What Django would answer with a page: a thousand parameters, a form
+                # that is none.
+                response = bad_request().to_response()
+            except Mailbox.DoesNotExist:
+                # The account has been deleted since the session was looked up.
+                response = not_signed_in().to_response()
+            except OperationalError as error:
+                if not is_contention(error):
+                    raise
+                response = busy().to_response()
+            add_never_cache_headers(response)
+            return response
+
+        # Not without the check: `_admit` makes it, so that its refusal is a problem.
+        return csrf_exempt(transaction.non_atomic_requests(guarded))
+
+    return decorate
+
+
+def answer(body: dict[str, Any]) -> HttpResponse:
+    """Return *body* as JSON."""
+    return HttpResponse(encode(body), content_type="application/json")
+
+
+def _admit(request: HttpRequest, allowed: str) -> None:
+    """Refuse a request that no view should see."""
+    if request.method not in allowed.split(", "):
+        raise wrong_method(allowed)
+    if not request.user.is_authenticated:
+        raise not_signed_in()
+    reason = _CSRF_CHECK.process_view(request, None, (), {})
+    if reason is not None:
+        raise ProblemError(HTTPStatus.FORBIDDEN, str(reason))
+
+
+class _CsrfCheck(CsrfViewMiddleware):
+    """Django's own check, whose refusal is the reason instead of a page."""
+
+    def _reject(self, request: HttpRequest, reason: str) -> str:  # noqa: ARG002 -- Django's
+        return reason
+
+
+_CSRF_CHECK: Any = _CsrfCheck(lambda _request: HttpResponse())
