@@ -58,6 +58,8 @@ class Stamp:
     deleted: list[int] = field(default_factory=list)
     # The profile changed: no row shows it, but pages hear of it.
     touched: bool = False
+    # Rows that pages may show went without tombstones: pages load the state anew.
+    cleared: bool = False
     # Something was written that no page hears of.
     silent: bool = False
     # What open pages are told; known once the block of `hold` has been left.
@@ -66,11 +68,13 @@ class Stamp:
     @property
     def is_empty(self) -> bool:
         """Whether nothing happened, so that the revision must not rise."""
-        return not (self.rows or self.deleted or self.touched)
+        return not (self.rows or self.deleted or self.touched or self.cleared)
 
 
 @contextmanager
-def hold(users: Collection[Any], using: str) -> Iterator[dict[Any, Stamp]]:
+def hold(
+    users: Collection[Any], using: str, *, wait_ms: int = STAMP_WAIT_MS
+) -> Iterator[dict[Any, Stamp]]:
     """
     Lock and bump the mailboxes of *users*; on leaving, count, commit and broadcast.
 
@@ -78,11 +82,11 @@ def hold(users: Collection[Any], using: str) -> Iterator[dict[Any, Stamp]]:
     keep their old revision.
 
     Raises:
-        OperationalError: a lock was not to be had within a second.
+        OperationalError: a lock was not to be had within *wait_ms*.
     """
     if len(users) > 1:
         revisions.make_missing(users, using)
-    with own_transaction(using, wait_ms=STAMP_WAIT_MS):
+    with own_transaction(using, wait_ms=wait_ms):
         now = timezone.now()
         boxes = revisions.bump(users, now, using)
         if not boxes:
@@ -129,7 +133,8 @@ def _to_changes(stamp: Stamp, count: Count, using: str) -> Changes:
         unread=count.unread,
         items=refill(items, len(removed), window, is_settled),
         removed=removed,
-        whole=len(stamp.rows) + len(stamp.deleted) <= CHANGES_LIMIT,
+        whole=not stamp.cleared
+        and len(stamp.rows) + len(stamp.deleted) <= CHANGES_LIMIT,
         now=stamp.now,
         poll_interval=settings.poll_interval,
         desktop=count.desktop,

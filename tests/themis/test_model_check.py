@@ -38,7 +38,7 @@ from tests.mirror import Mirror, over_the_wire
 from tests.themis.broadcasting import CollectingBroadcaster
 from tests.themis.colleague import dying_after_the_commit
 from tests.themis.conftest import Clock, make_user
-from themis import mailbox, queries, ringing, stamping
+from themis import cleaning, mailbox, queries, ringing, stamping
 from themis.events import Changes, Snapshot, wire_time
 from themis.models import (
     Mailbox,
@@ -771,7 +771,10 @@ class MailboxMachine(RuleBasedStateMachine):
 
     @rule(
         does=st.sampled_from(
-            ("clean up", "clean up", "back up", "restore", "lose a night", "new epoch")
+            (
+                *("clean up", "clean up", "forget", "new epoch"),
+                *("back up", "restore", "lose a night"),
+            )
         ),
         user=USERS,
         behind=st.integers(0, 2),
@@ -785,6 +788,8 @@ class MailboxMachine(RuleBasedStateMachine):
         if does == "new epoch":
             self._renew_epoch(user)
         elif does == "clean up":
+            self._clean_up()
+        elif does == "forget":
             self._raise_floor(user, behind)
         elif does == "back up":
             self._back_up()
@@ -803,6 +808,13 @@ class MailboxMachine(RuleBasedStateMachine):
 
     def _renew_epoch(self, user: int) -> None:
         plain(Mailbox).filter(pk=self.users[user].pk).update(epoch=make_epoch())
+
+    def _clean_up(self) -> None:
+        """All that is done or expired goes; nobody keeps it for a day."""
+        now = self.clock.time
+        due = [pk for pk, row in self.known.items() if not row.is_open(now)]
+        cleaning.clean_up(1)
+        self._forget(due)
 
     def _raise_floor(self, user: int, behind: int) -> None:
         """Forget old deletions."""
@@ -1008,6 +1020,10 @@ class MailboxMachine(RuleBasedStateMachine):
         assert not any(row.is_expired_at(now) for row in born), "told of a dead one"
         stamped = rows.filter(revision=change.revision).count()
         buried = plain(Tombstone).filter(user=owner, revision=change.revision).count()
+        if box.floor_revision == change.revision:
+            # Pages are told to load the state anew.
+            assert not change.whole
+            return
         assert change.whole == (stamped + buried <= CHANGES_LIMIT)
         if change.whole:
             self._assert_complete(change)
@@ -1107,7 +1123,11 @@ def test_each_page_equals_a_fresh_snapshot(
     monkeypatch.setattr(stamping, "CHANGES_LIMIT", CHANGES_LIMIT)
     monkeypatch.setattr(stamping, "ROWS_PER_STAMP", ROWS_PER_STAMP)
     monkeypatch.setattr(themis.models.queryset, "CHUNK", CHUNK)
+    monkeypatch.setattr(cleaning, "TOMBSTONE_DAYS", 0)
+    monkeypatch.setattr(cleaning, "WINDOW", 3)
+    monkeypatch.setattr(cleaning, "ROWS_PER_BATCH", 2)
     MailboxMachine.users = [make_user("ada"), make_user("grace")]
+    plain(UserProfile).update(notification_retention_days=0)
     MailboxMachine.clock = clock
     run_state_machine_as_test(
         MailboxMachine,
