@@ -18,12 +18,16 @@ from django.db import connections
 from django.db.models import F
 from django.utils import timezone
 
+from themis.locking import own_transaction
 from themis.models import Mailbox, make_epoch
 
 logger = logging.getLogger("themis")
 
 # Counts are exact below this, and this number from there on.
 COUNT_LIMIT = 10_000
+# How many mailboxes one transaction gives new epochs, and how long it waits for one.
+EPOCHS_PER_TRANSACTION = 250
+EPOCHS_WAIT_MS = 5_000
 
 _DESKTOP = """COALESCE((SELECT browser_notifications_enabled FROM themis_userprofile
     WHERE themis_userprofile.user_id = themis_mailbox.user_id), %(no)s)"""
@@ -177,6 +181,31 @@ def renew_epoch(user: Any, *, epoch: str, seen: int, using: str) -> None:
             user,
             seen,
         )
+
+
+def renew_all_epochs(using: str) -> int:
+    """
+    Give every mailbox a new epoch, so that every page loads its state anew.
+
+    For an older database that was restored: pages may hold revisions that are given out
+    a second time. Runs in short transactions; returns how many mailboxes there were.
+
+    Raises:
+        OperationalError: another transaction held a mailbox for seconds.
+    """
+    boxes = Mailbox.objects.using(using)
+    rest = boxes.order_by("pk")
+    renewed = 0
+    while True:
+        with own_transaction(using, wait_ms=EPOCHS_WAIT_MS):
+            locked = rest.select_for_update(no_key=True).values_list("pk", flat=True)
+            keys = list(locked[:EPOCHS_PER_TRANSACTION])
+            new = [Mailbox(pk=key, epoch=make_epoch()) for key in keys]
+            boxes.bulk_update(new, ["epoch"])
+        renewed += len(keys)
+        if len(keys) < EPOCHS_PER_TRANSACTION:
+            return renewed
+        rest = rest.filter(pk__gt=keys[-1])
 
 
 def _run(

@@ -4,11 +4,13 @@ import asyncio
 import itertools
 import logging
 from datetime import timedelta
+from io import StringIO
 from typing import Any
 
 import pytest
 from asgiref.sync import sync_to_async
 from django.contrib.auth.models import User
+from django.core.management import call_command
 from django.db import transaction
 from django.utils import timezone
 from pytest_django import Settings
@@ -28,6 +30,7 @@ from tests.realtime.harness import (
 from tests.realtime.test_hub import Pages
 from tests.waiting import await_until
 from themis import mailbox
+from themis.cleaning import clean_up
 from themis.models import UserNotification
 from themis.notifications import anotify_user, notify_user
 
@@ -309,6 +312,30 @@ class TestOnADatabase:
             frames = await page.frames(2)
         assert frames[1]["removed"] == [str(row.pk)]
         assert frames[1]["unread"] == 0
+
+    async def test_clean_up_is_heard_of(self, ada: User) -> None:
+        """What it deletes has no tombstone: the page gets the whole state."""
+        row = await anotify_user(ada, "read long ago")
+        assert isinstance(row, UserNotification)
+        await sync_to_async(mailbox.change)(ada.pk, "read", ids=[row.pk])
+        old = UserNotification.objects.all()
+        await old.aupdate(created_at=timezone.now() - timedelta(days=365))
+        async with Connection(ada) as page:
+            await page.frames(1)
+            await sync_to_async(clean_up)()
+            frames = await page.frames(2)
+        assert (frames[1]["type"], frames[1]["items"]) == ("snapshot", [])
+
+    async def test_a_new_epoch_is_heard_of(self, ada: User) -> None:
+        """A restored backup: the page loads its state, and nothing in it is new."""
+        await anotify_user(ada, "before")
+        async with Connection(ada) as page:
+            (before,) = await page.frames(1)
+            await sync_to_async(call_command)("themis_new_epoch", stdout=StringIO())
+            frames = await page.frames(2)
+        assert frames[1]["type"] == "snapshot"
+        assert frames[1]["epoch"] != before["epoch"]
+        assert frames[1]["items"] == before["items"]
 
     async def test_repairs_without_a_broker_are_not_warned_of(
         self, ada: User, caplog: pytest.LogCaptureFixture
