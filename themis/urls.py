@@ -4,6 +4,7 @@ from django.urls import path
 
 from themis import views
 from themis.api.notifications import change, list_notifications
+from themis.api.openapi import openapi
 from themis.api.preferences import preferences
 from themis.api.state import show_state
 
@@ -19,4 +20,5 @@ urlpatterns = [
         for verb in ("read", "unread", "dismiss", "restore")
     ),
     path("api/preferences", preferences, name="api-preferences"),
+    path("api/openapi.json", openapi, name="openapi"),
 ]

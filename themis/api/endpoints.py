@@ -12,7 +12,7 @@ from django.core.exceptions import (
     RequestDataTooBig,
     SuspiciousOperation,
 )
-from django.db import OperationalError, transaction
+from django.db import transaction
 from django.http import HttpRequest, HttpResponse
 from django.http.multipartparser import MultiPartParserError
 from django.middleware.csrf import CsrfViewMiddleware
@@ -34,11 +34,12 @@ from themis.models import Mailbox
 View = Callable[..., HttpResponse]
 
 
-def endpoint(*methods: str) -> Callable[[View], View]:
+def endpoint(*methods: str, public: bool = False) -> Callable[[View], View]:
     """
     Make a view of the API that takes *methods*; HEAD comes with GET.
 
-    It stamps in a transaction of its own, so ``ATOMIC_REQUESTS`` does not apply.
+    It stamps in a transaction of its own, so ``ATOMIC_REQUESTS`` does not apply. What
+    is *public* needs nobody to be signed in.
     """
     allowed = ", ".join(sorted({*methods, *({"HEAD"} if "GET" in methods else ())}))
 
@@ -46,24 +47,15 @@ def endpoint(*methods: str) -> Callable[[View], View]:
         @wraps(view)
         def guarded(request: HttpRequest, **kwargs: Any) -> HttpResponse:
             try:
-                _admit(request, allowed)
+                _admit(request, allowed, public=public)
                 response = view(request, **kwargs)
-            except ProblemError as problem:
-                response = problem.to_response()
-            except RequestDataTooBig:
-                response = too_large().to_response()
-            except (SuspiciousOperation, BadRequest, MultiPartParserError):
-                # What Django would answer with a page: a thousand parameters, a form
-                # that is none.
-                response = bad_request().to_response()
-            except Mailbox.DoesNotExist:
-                # The account has been deleted since the session was looked up.
-                response = not_signed_in().to_response()
-            except OperationalError as error:
-                if not is_contention(error):
+            except Exception as error:
+                problem = _to_problem(error)
+                if problem is None:
                     raise
-                response = busy().to_response()
-            add_never_cache_headers(response)
+                response = problem.to_response()
+            if "Cache-Control" not in response:
+                add_never_cache_headers(response)
             return response
 
         # Not without the check: `_admit` makes it, so that its refusal is a problem.
@@ -77,10 +69,27 @@ def answer(body: dict[str, Any]) -> HttpResponse:
     return HttpResponse(encode(body), content_type="application/json")
 
 
-def _admit(request: HttpRequest, allowed: str) -> None:
+def _to_problem(error: Exception) -> ProblemError | None:
+    """Return the answer to an error that is the request's, or nobody's, fault."""
+    if isinstance(error, ProblemError):
+        return error
+    if isinstance(error, RequestDataTooBig):
+        return too_large()
+    if isinstance(error, SuspiciousOperation | BadRequest | MultiPartParserError):
+        # What Django would answer with a page: a thousand parameters, a broken form.
+        return bad_request()
+    if isinstance(error, Mailbox.DoesNotExist):
+        # The account has been deleted since the session was looked up.
+        return not_signed_in()
+    return busy() if is_contention(error) else None
+
+
+def _admit(request: HttpRequest, allowed: str, *, public: bool) -> None:
     """Refuse a request that no view should see."""
     if request.method not in allowed.split(", "):
         raise wrong_method(allowed)
+    if public:
+        return
     if not request.user.is_authenticated:
         raise not_signed_in()
     reason = _CSRF_CHECK.process_view(request, None, (), {})
