@@ -13,7 +13,7 @@ from typing import Any, Literal
 
 from django.contrib.auth import get_user_model
 from django.core.exceptions import ObjectDoesNotExist
-from django.db.models import Q, QuerySet, Value
+from django.db.models import Q, QuerySet
 from django.utils import timezone
 
 from themis import queries, revisions, stamping
@@ -29,7 +29,7 @@ from themis.queries import (
     refill,
 )
 from themis.revisions import Box
-from themis.stamping import hold, stamp, stamped_fields
+from themis.stamping import hold, rewrite, stamp
 
 Verb = Literal["read", "unread", "dismiss", "restore"]
 
@@ -251,14 +251,8 @@ def change(
         mine = mine.filter(Q(source_app=source_app) if source_app else Q())
     with hold([user], using) as stamps:
         (held,) = stamps.values()
-        revision = held.box.revision
-        fields = stamped_fields(Value(revision), held.now)
-        fields[field] = held.now if doing else None
-        if doing:
-            fields["dedup_key"] = None
-        if mine.filter(**{f"{field}__isnull": doing}).update(**fields):
-            changed = on_wire(using).filter(user=user, revision=revision)
-            held.rows.extend(changed[: stamping.CHANGES_LIMIT + 1])
+        mine = mine.filter(**{f"{field}__isnull": doing})
+        rewrite(held, mine, using, **{field: held.now if doing else None})
     if held.changes is None:
         return read_state(user, since=box.revision, epoch=box.epoch), None
     at = held.now if doing else None

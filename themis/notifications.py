@@ -2,36 +2,40 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import logging
-from dataclasses import dataclass
-from datetime import UTC, date, datetime
+from collections.abc import Iterable, Iterator
+from datetime import datetime
+from functools import partial
 from typing import Any
 
 from asgiref.sync import sync_to_async
-from django.conf import settings as django_settings
 from django.contrib.auth import get_user_model
 from django.contrib.auth.base_user import AbstractBaseUser
-from django.core.exceptions import ObjectDoesNotExist
-from django.db import IntegrityError, OperationalError, models, transaction
-from django.db.models import Q
+from django.db import OperationalError, transaction
+from django.db.models import QuerySet
 from django.utils import timezone
 
-from themis import content, preferences
-from themis.locking import is_contention, limited_wait
-from themis.models import Level, UserNotification
-from themis.queries import database, identity_of, plain
+from themis.drafts import Draft, clean_whole_source
+from themis.locking import is_contention
+from themis.models import UserNotification, is_open
+from themis.queries import database
 from themis.ringing import followed
-from themis.stamping import hold
+from themis.signals import notification_created
+from themis.stamping import USERS_PER_STAMP, hold, remove, rewrite, stamp
+from themis.store import store
 
-__all__ = ["anotify_user", "notify_user"]
+__all__ = [
+    "amark_read",
+    "anotify_user",
+    "anotify_users",
+    "awithdraw",
+    "mark_read",
+    "notify_user",
+    "notify_users",
+    "withdraw",
+]
 
 logger = logging.getLogger("themis")
-
-# How long a claim on a dedup key may keep the caller's transaction waiting: less than
-# PostgreSQL's `deadlock_timeout`, so that a cycle ends here, without an error.
-CLAIM_WAIT_MS = 500
 
 
 def notify_user(
@@ -76,7 +80,7 @@ def notify_user(
     Raises:
         ValueError: an argument is not what it must be; nothing has been written.
     """
-    draft = _Draft.of(
+    draft = Draft.of(
         title=title,
         message=message,
         level=level,
@@ -88,24 +92,166 @@ def notify_user(
         expires_at=expires_at,
     )
     if user is None:
-        logger.warning("Nobody to notify: the user is None (%s).", draft.origin)
+        _warn_of_nobody(draft)
         return None
-    _check_user(user)
+    key = _key_of(user)
     using = database()
-    connection = transaction.get_connection(using)
-    if connection.in_atomic_block or not connection.get_autocommit():
-        return _store_pending(draft, user, using)
-    if not _wants(user, draft, using):
-        return None
+    for row in _deliver(draft, [key], using):
+        account: Any = user  # whichever model AUTH_USER_MODEL names
+        row.user = account
+        return row
+    accounts = get_user_model()._base_manager.using(using)
+    with transaction.atomic(using=using):
+        if not accounts.filter(pk=key).exists():
+            # Told now, and not by a foreign key when the caller's transaction commits.
+            raise _no_account("a deleted or unsaved one")
+    return None
+
+
+def notify_users(
+    users: Iterable[AbstractBaseUser | None] | QuerySet[Any],
+    title: str,
+    message: str = "",
+    *,
+    level: str = "info",
+    url: str = "",
+    source_app: str = "",
+    source_model: str = "",
+    source_id: object = "",
+    deduplicate: bool = False,
+    expires_at: datetime | None = None,
+) -> int:
+    """
+    Put the same notification into the mailboxes of many users.
+
+    Each user's rules hold as with `notify_user`, for 250 users at a time in a constant
+    number of statements; memory is bounded. With no transaction open each chunk commits
+    and rings on its own; inside one, all is shown after its commit.
+
+    Args:
+        users: Whom to tell. Of a queryset each user once; of another iterable as often
+            as it yields them. None is nobody: logged as a warning, and skipped.
+            Accounts deleted meanwhile are left out.
+        title: As for `notify_user`, like all that follow.
+        message: See there.
+        level: See there.
+        url: See there.
+        source_app: See there.
+        source_model: See there.
+        source_id: See there.
+        deduplicate: See there.
+        expires_at: See there.
+
+    Returns:
+        How many were told; the others were skipped, for the reasons of `notify_user`.
+
+    Raises:
+        ValueError: an argument is not what it must be: nothing has been written. An
+            element of *users* is no saved user: nothing of its chunk has been written,
+            but what came before has.
+    """
+    draft = Draft.of(
+        title=title,
+        message=message,
+        level=level,
+        url=url,
+        source_app=source_app,
+        source_model=source_model,
+        source_id=source_id,
+        deduplicate=deduplicate,
+        expires_at=expires_at,
+    )
+    if isinstance(users, QuerySet) and users._result_cache is None:  # noqa: SLF001 -- no other way to see that it has been fetched
+        chunks = _chunks_of_queryset(users)
+    elif isinstance(users, Iterable):
+        chunks = _chunks_of_iterable(users, draft)
+    else:
+        raise _no_users(type(users).__name__)
+    using = database()
+    return sum(len(_deliver(draft, chunk, using)) for chunk in chunks)
+
+
+def mark_read(
+    user: AbstractBaseUser, *, source_app: str, source_model: str, source_id: object
+) -> int:
+    """
+    Mark as read what the bell of *user* shows of a source: they opened the thing.
+
+    Inside a transaction of the caller it is shown after the commit.
+
+    Args:
+        user: Whose bell.
+        source_app: The app that the notifications are about.
+        source_model: The model that they are about.
+        source_id: The object that they are about.
+
+    Returns:
+        How many were marked; those that were read, dismissed or expired are not.
+
+    Raises:
+        ValueError: *user* has no account, or a source field is empty or too long.
+    """
+    source = clean_whole_source(
+        source_app=source_app, source_model=source_model, source_id=source_id
+    )
+    key = _key_of(user)
+    using = database()
+    now = timezone.now()
+
+    chosen = UserNotification.objects.using(using).filter(is_open(now), user=key)
+    chosen = chosen.filter(**source)
+    if _is_open(using):
+        return chosen.update(read_at=now)
     try:
-        return _store_stamped(draft, user, using)
+        with hold([key], using) as stamps:
+            return sum(
+                rewrite(held, chosen, using, read_at=now) for held in stamps.values()
+            )
     except OperationalError as error:
         if not is_contention(error):
             raise
-    # The mailbox is busy; whoever stamps it next shows this one, too.
-    with transaction.atomic(using=using):
-        row = draft.row(user)
-        return row if _insert(row, using) else None
+    return chosen.update(read_at=now)
+
+
+def withdraw(*, source_app: str, source_model: str, source_id: object) -> int:
+    """
+    Delete the notifications of a source for everyone, on open pages too.
+
+    With no transaction open each chunk commits on its own; inside one, all vanish after
+    its commit.
+
+    Args:
+        source_app: The app that the notifications are about.
+        source_model: The model that they are about.
+        source_id: The object that they are about.
+
+    Returns:
+        How many were deleted, whatever state they were in.
+
+    Raises:
+        ValueError: a source field is empty or too long.
+    """
+    source = clean_whole_source(
+        source_app=source_app, source_model=source_model, source_id=source_id
+    )
+    using = database()
+
+    chosen = UserNotification.objects.using(using).filter(**source)
+    if _is_open(using):
+        return _delete(chosen)
+    total = last = 0
+    owned = chosen.order_by("pk").values_list("pk", "user_id")
+    while rows := list(owned.filter(pk__gt=last)[:USERS_PER_STAMP]):
+        keys = [pk for pk, _user in rows]
+        try:
+            with hold({user for _pk, user in rows}, using) as stamps:
+                total += remove(stamps, keys, using)
+        except OperationalError as error:
+            if not is_contention(error):
+                raise
+            total += _delete(chosen.filter(pk__in=keys))
+        last = keys[-1]
+    return total
 
 
 async def anotify_user(*args: Any, **kwargs: Any) -> UserNotification | None:
@@ -113,101 +259,137 @@ async def anotify_user(*args: Any, **kwargs: Any) -> UserNotification | None:
     return await sync_to_async(notify_user, thread_sensitive=True)(*args, **kwargs)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Draft:
-    """Checked and mended arguments of a notification."""
-
-    title: str
-    message: str
-    level: str
-    url: str
-    source_app: str
-    source_model: str
-    source_id: str
-    deduplicate: bool
-    expires_at: datetime | None
-
-    @classmethod
-    def of(
-        cls,
-        *,
-        title: object,
-        message: object,
-        level: object,
-        url: object,
-        deduplicate: object,
-        expires_at: object,
-        **source: object,
-    ) -> _Draft:
-        if level not in Level.values:
-            allowed = ", ".join(Level.values)
-            msg = f"level must be one of {allowed}, not {level!r}."
-            raise ValueError(msg)
-        return cls(
-            title=content.clean_title(title),
-            message=content.clean_text(
-                message, name="message", length=content.MESSAGE_LENGTH
-            ),
-            level=Level(level).value,
-            url=content.clean_url(url),
-            deduplicate=bool(deduplicate),
-            expires_at=_clean_expiry(expires_at),
-            **{
-                name: content.clean_source(value, name=name)
-                for name, value in source.items()
-            },
-        )
-
-    @property
-    def origin(self) -> str:
-        """The source, for logs that must not hold what a notification says."""
-        source = f"{self.source_app}.{self.source_model} {self.source_id}".strip(" .")
-        return f"source: {source}" if source else "no source"
-
-    def row(self, user: AbstractBaseUser) -> UserNotification:
-        """Return the notification of *user*, not yet stored."""
-        account: Any = user  # whichever model AUTH_USER_MODEL names
-        return UserNotification(
-            user=account,
-            title=self.title,
-            message=self.message,
-            level=self.level,
-            url=self.url,
-            source_app=self.source_app,
-            source_model=self.source_model,
-            source_id=self.source_id,
-            deduplicate=self.deduplicate,
-            expires_at=self.expires_at,
-        )
+async def anotify_users(*args: Any, **kwargs: Any) -> int:
+    """See `notify_users`. A cancelled await does not undo the write."""
+    return await sync_to_async(notify_users, thread_sensitive=True)(*args, **kwargs)
 
 
-def _clean_expiry(value: object) -> datetime | None:
-    if value is None:
-        return None
-    if not isinstance(value, datetime):
-        kind = "date" if isinstance(value, date) else type(value).__name__
-        msg = f"expires_at must be a datetime or None, not a {kind}."
-        raise ValueError(msg)  # noqa: TRY004 -- one error type for every bad argument
+async def amark_read(*args: Any, **kwargs: Any) -> int:
+    """See `mark_read`. A cancelled await does not undo the write."""
+    return await sync_to_async(mark_read, thread_sensitive=True)(*args, **kwargs)
+
+
+async def awithdraw(*args: Any, **kwargs: Any) -> int:
+    """See `withdraw`. A cancelled await does not undo the write."""
+    return await sync_to_async(withdraw, thread_sensitive=True)(*args, **kwargs)
+
+
+def _is_open(using: str) -> bool:
+    """Tell whether the caller has a transaction open, which ours must not outlive."""
+    connection = transaction.get_connection(using)
+    return connection.in_atomic_block or not connection.get_autocommit()
+
+
+def _deliver(draft: Draft, users: list[Any], using: str) -> list[UserNotification]:
+    """Store *draft* for those of *users*, one chunk, who are to be told; ring."""
+    if _is_open(using):
+        rows = _store_pending(draft, users, using)
+    elif draft.row.is_expired_at(timezone.now()):
+        with transaction.atomic(using=using):
+            rows = store(draft, users, timezone.now(), using, held=False)
+    else:
+        rows = _store_stamped(draft, users, using)
+    if rows and notification_created.has_listeners(UserNotification):
+        send = partial(_send_created, [row.pk for row in rows], using)
+        transaction.on_commit(send, using=using, robust=True)
+    return rows
+
+
+def _store_pending(
+    draft: Draft, users: list[Any], using: str
+) -> list[UserNotification]:
+    """Store in the caller's transaction; whoever stamps next shows it."""
+    # All of it under a savepoint, reading too: an error of ours must not be the end of
+    # the caller's transaction.
+    with followed(using) as touched:
+        rows = store(draft, users, timezone.now(), using, held=False)
+        touched.update(row.user_id for row in rows if row.pending)
+    return rows
+
+
+def _store_stamped(
+    draft: Draft, users: list[Any], using: str
+) -> list[UserNotification]:
+    """Store in one short transaction with the stamp, as none is open."""
     try:
-        # Warns of a naive time and makes it aware, as every model field does.
-        field = UserNotification._meta.get_field("expires_at")
-        moment: datetime = field.get_prep_value(value)
-        if timezone.is_aware(moment):
-            moment.astimezone(UTC)
-            if not django_settings.USE_TZ:
-                moment = timezone.make_naive(moment, timezone.get_default_timezone())
-    except OverflowError as error:
-        msg = f"expires_at must be a time that exists in UTC, not {value!r}."
-        raise ValueError(msg) from error
-    return moment
+        with hold(users, using) as stamps:
+            if not stamps:
+                return []
+            now = next(iter(stamps.values())).now
+            rows = store(draft, users, now, using, held=True)
+            for row in rows:
+                stamps[row.user_id].rows.append(row)
+            return rows
+    except OperationalError as error:
+        if not is_contention(error):
+            raise
+    # A mailbox is busy; whoever stamps it next shows this one, too.
+    with transaction.atomic(using=using):
+        rows = store(draft, users, timezone.now(), using, held=False)
+    if len(users) > 1:
+        # Those that are not busy needn't wait for it.
+        for user in users:
+            stamp([user], using)
+    return rows
 
 
-def _check_user(user: object) -> None:
+def _send_created(keys: list[int], using: str) -> None:
+    rows = UserNotification.objects.using(using).filter(pk__in=keys).order_by("pk")
+    for row in rows:
+        notification_created.send_robust(sender=UserNotification, notification=row)
+
+
+def _delete(chosen: QuerySet[UserNotification]) -> int:
+    _total, by_model = chosen.delete()
+    return by_model.get(UserNotification._meta.label, 0)
+
+
+def _chunks_of_queryset(users: QuerySet[Any]) -> Iterator[list[Any]]:
+    if not issubclass(users.model, get_user_model()):
+        raise _no_users(f"a queryset of {users.model.__name__}")
+    query = users.query
+    if query.is_sliced or query.combinator or query.distinct_fields:
+        # It can't be filtered further; keys alone are small.
+        keys = list(dict.fromkeys(users.values_list("pk", flat=True)))
+        for start in range(0, len(keys), USERS_PER_STAMP):
+            yield keys[start : start + USERS_PER_STAMP]
+        return
+    # By keyset, not by a cursor held open: that would tie up a connection behind a
+    # pooler, and on SQLite keep reading an old state that can't be written to.
+    ordered = users.order_by("pk").values_list("pk", flat=True)
+    keys = list(ordered[:USERS_PER_STAMP])
+    while keys:
+        # A join may name a user more than once.
+        yield list(dict.fromkeys(keys))
+        keys = list(ordered.filter(pk__gt=keys[-1])[:USERS_PER_STAMP])
+
+
+def _chunks_of_iterable(users: Iterable[Any], draft: Draft) -> Iterator[list[Any]]:
+    chunk: dict[Any, None] = {}
+    for user in users:
+        if user is None:
+            _warn_of_nobody(draft)
+            continue
+        key = _key_of(user)
+        if key in chunk or len(chunk) == USERS_PER_STAMP:
+            yield list(chunk)
+            chunk = {}
+        chunk[key] = None
+    if chunk:
+        yield list(chunk)
+
+
+def _warn_of_nobody(draft: Draft) -> None:
+    logger.warning("Nobody to notify: the user is None (%s).", draft.origin)
+
+
+def _key_of(user: object) -> Any:
     if not isinstance(user, get_user_model()):
         # Not type(): request.user is a lazy object, which is what it wraps.
         raise _no_account(user.__class__.__name__)
     if user.pk is None:
         raise _no_account("an unsaved one")
+    return user.pk
 
 
 def _no_account(found: str) -> ValueError:
@@ -217,97 +399,8 @@ def _no_account(found: str) -> ValueError:
     )
 
 
-def _wants(user: AbstractBaseUser, draft: _Draft, using: str) -> bool:
-    try:
-        return preferences.wants(user.pk, draft.level, using)
-    except ObjectDoesNotExist as error:
-        # Told now, and not by a foreign key when the caller's transaction commits.
-        raise _no_account("a deleted or unsaved one") from error
-
-
-def _store_stamped(
-    draft: _Draft, user: AbstractBaseUser, using: str
-) -> UserNotification | None:
-    """Store in one short transaction with the stamp, as none is open."""
-    row = draft.row(user)
-    if row.is_expired_at(timezone.now()):
-        return _insert_unseen(row, using)
-    with hold([user.pk], using) as stamps:
-        held = stamps[user.pk]
-        row.pending = False
-        row.created_revision = row.revision = held.box.revision
-        if not _insert(row, using):
-            return None
-        held.rows.append(row)
-    return row
-
-
-def _store_pending(
-    draft: _Draft, user: AbstractBaseUser, using: str
-) -> UserNotification | None:
-    """Store in the caller's transaction; whoever stamps next shows it."""
-    # All of it under a savepoint, reading too: an error of ours must not be the end of
-    # the caller's transaction.
-    with followed(using) as users:
-        if not _wants(user, draft, using):
-            return None
-        row = draft.row(user)
-        if row.is_expired_at(timezone.now()):
-            return _insert_unseen(row, using)
-        if not _insert(row, using):
-            return None
-        users.add(user.pk)
-    return row
-
-
-def _insert_unseen(row: UserNotification, using: str) -> UserNotification:
-    """Store what had expired before it could be shown: it never takes part."""
-    row.pending = False
-    row.expiry_stamped = True
-    models.Model.save(row, force_insert=True, using=using)
-    return row
-
-
-def _insert(row: UserNotification, using: str) -> bool:
-    """Insert *row*; tell whether, as a duplicate that is open forbids it."""
-    if not row.deduplicate:
-        models.Model.save(row, force_insert=True, using=using)
-        return True
-    now = timezone.now()
-    row.dedup_key = _key_of(row)
-    rivals = plain(using).filter(
-        Q(**identity_of(row)) | Q(dedup_key=row.dedup_key),
-        user=row.user_id,
-        read_at=None,
-        dismissed_at=None,
+def _no_users(found: str) -> ValueError:
+    wanted = get_user_model().__name__
+    return ValueError(
+        f"users must be a queryset or another iterable of {wanted}, not {found}."
     )
-    stale_holder = None
-    for rival in rivals:
-        if not rival.is_expired_at(now) and identity_of(rival) == identity_of(row):
-            return False
-        # Expired, or host code has edited what its claim was about.
-        if rival.dedup_key == row.dedup_key:
-            stale_holder = rival.pk
-    try:
-        if stale_holder is not None:
-            holder = plain(using).filter(pk=stale_holder)
-            with limited_wait(using, wait_ms=CLAIM_WAIT_MS // 2):
-                holder.update(dedup_key=None)
-        with limited_wait(using, wait_ms=CLAIM_WAIT_MS // 2):
-            models.Model.save(row, force_insert=True, using=using)
-    except IntegrityError as error:
-        if "dedup_key" not in str(error):
-            raise
-        return False
-    except OperationalError as error:
-        if not is_contention(error):
-            raise
-        # Stamping compares it with what was stamped before, and drops it or shows it.
-        row.dedup_key = row.pk = None
-        models.Model.save(row, force_insert=True, using=using)
-    return True
-
-
-def _key_of(row: UserNotification) -> str:
-    identity = json.dumps(list(identity_of(row).items()))
-    return hashlib.sha256(identity.encode()).hexdigest()

@@ -2,29 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Any
+from themis.models import Level
 
-from django.contrib.auth import get_user_model
+# Of `profile`, a user's row in themis_userprofile, which may be missing: then the
+# defaults hold. A minimum that no form writes is no reason to skip anybody.
+WANTED = """(profile.user_id IS NULL OR (profile.notifications_enabled = %(yes)s
+    AND profile.notification_min_level NOT IN (%(higher1)s, %(higher2)s)))"""
 
-from themis.models import Level, UserProfile
 
-
-def wants(user: Any, level: str, using: str) -> bool:
-    """
-    Tell whether the user with primary key *user* wants notifications of *level*.
-
-    Reads the row, never a cached `user.profile`; without a row the defaults hold.
-
-    Raises:
-        django.core.exceptions.ObjectDoesNotExist: there is no such user.
-    """
-    accounts = get_user_model()._base_manager.using(using).filter(pk=user)
-    profile = UserProfile._meta.get_field("user").related_query_name()
-    enabled, minimum = accounts.values_list(
-        f"{profile}__notifications_enabled", f"{profile}__notification_min_level"
-    ).get()
-    if enabled is None:
-        return True
-    # What no form writes is no reason to fail the caller: it asks for everything.
-    least = Level(minimum if minimum in Level.values else Level.INFO)
-    return bool(enabled) and Level(level).weight >= least.weight
+def minimums_above(level: Level) -> dict[str, str]:
+    """Return the parameters of `WANTED`: the minimum levels that *level* misses."""
+    higher = [least.value for least in Level if least.weight > level.weight]
+    # As many as there are at most; what is repeated changes nothing, nor does "".
+    higher += [""] * (2 - len(higher))
+    return {f"higher{number}": least for number, least in enumerate(higher, start=1)}

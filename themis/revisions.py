@@ -1,8 +1,7 @@
 """The mailbox rows: found, locked and bumped, counted.
 
-These three statements run for every notification and every poll. They are written by
-hand because the ORM takes ten times as long to build them as the database to run them
-(`python -m benchmarks.notify`); both databases understand them.
+These three statements run for every notification and every poll, so they are written by
+hand (`python -m benchmarks.notify`).
 """
 
 from __future__ import annotations
@@ -20,6 +19,7 @@ from django.utils import timezone
 
 from themis.locking import own_transaction
 from themis.models import Mailbox, make_epoch
+from themis.statements import run, to_key
 
 logger = logging.getLogger("themis")
 
@@ -43,7 +43,7 @@ _DUE = "COALESCE(next_expiry_at <= %(now)s, %(no)s)"
 _FIND = f"""
 SELECT user_id, epoch, revision, unread, {_DESKTOP},
     {_DUE} OR {_WRITTEN} OR {_BURIED} OR {_WISHED}
-FROM themis_mailbox WHERE user_id = %(user)s
+FROM themis_mailbox WHERE user_id IN (%(users)s)
 """  # noqa: S608 -- of constants
 
 # RETURNING names the table: in a subquery a bare `revision` would be the inner one's.
@@ -109,7 +109,7 @@ class Count:
 
 def find(user: Any, now: datetime, using: str) -> Box | None:
     """Return the mailbox of *user* (a primary key), if there is one."""
-    for row in _run(_FIND, [user], now, using):
+    for row in run(_FIND, [user], using, now=now):
         _user, epoch, revision, unread, desktop, waits = row
         return Box(user, epoch, revision, unread, bool(desktop), bool(waits))
     return None
@@ -147,19 +147,17 @@ def bump(users: Collection[Any], now: datetime, using: str) -> list[Bump]:
     statement = _BUMP
     if len(users) > 1 and connections[using].vendor == "postgresql":
         statement = _BUMP.replace("(%(users)s)", f"({_IN_ORDER})")
-    rows = _run(statement, users, now, using)
+    rows = run(statement, users, using, now=now)
     return [
-        Bump(_to_key(key), epoch, revision, bool(due), bool(buried), bool(wishes))
+        Bump(to_key(key), epoch, revision, bool(due), bool(buried), bool(wishes))
         for key, epoch, revision, due, buried, wishes in rows
     ]
 
 
 def count(users: Collection[Any], now: datetime, using: str) -> dict[Any, Count]:
     """Count under the lock: what is counted belongs to the revision just given."""
-    return {
-        _to_key(key): Count(unread, bool(desktop))
-        for key, unread, desktop in _run(_COUNT, users, now, using)
-    }
+    rows = run(_COUNT, users, using, now=now, limit=COUNT_LIMIT)
+    return {to_key(key): Count(unread, bool(desktop)) for key, unread, desktop in rows}
 
 
 def rest(users: Collection[Any], using: str) -> None:
@@ -206,25 +204,3 @@ def renew_all_epochs(using: str) -> int:
         if len(keys) < EPOCHS_PER_TRANSACTION:
             return renewed
         rest = rest.filter(pk__gt=keys[-1])
-
-
-def _run(
-    statement: str, users: Collection[Any], now: datetime, using: str
-) -> list[tuple[Any, ...]]:
-    connection = connections[using]
-    key = Mailbox._meta.pk
-    keys = [key.get_db_prep_value(user, connection) for user in users]
-    parameters = {f"user{number}": value for number, value in enumerate(keys)}
-    marks = ", ".join(f"%({name})s" for name in parameters)
-    statement = statement.replace("%(users)s", marks).replace("%(user)s", marks)
-    parameters |= {"now": connection.ops.adapt_datetimefield_value(now)}
-    parameters |= {"yes": True, "no": False, "limit": COUNT_LIMIT}
-    with connection.cursor() as cursor:
-        cursor.execute(statement.strip(), parameters)
-        rows: list[tuple[Any, ...]] = cursor.fetchall()
-    return rows
-
-
-def _to_key(value: Any) -> Any:
-    """Return a user's key as Python code knows it; SQLite stores UUIDs as text."""
-    return get_user_model()._meta.pk.to_python(value)

@@ -16,7 +16,18 @@ from functools import partial
 from typing import Any
 
 from django.db import transaction
-from django.db.models import BooleanField, Case, F, OuterRef, Q, Subquery, Value, When
+from django.db.models import (
+    BooleanField,
+    Case,
+    Exists,
+    F,
+    OuterRef,
+    Q,
+    QuerySet,
+    Subquery,
+    Value,
+    When,
+)
 from django.db.models.functions import Coalesce
 from django.utils import timezone
 
@@ -27,6 +38,8 @@ from themis.events import Changes
 from themis.locking import is_contention, own_transaction
 from themis.models import Mailbox, Tombstone, UserNotification, is_open
 from themis.queries import (
+    SOURCE,
+    TEXT,
     database,
     identity_of,
     newest,
@@ -105,7 +118,9 @@ def hold(
         if busy:
             counts = revisions.count([stamp.box.user for stamp in busy], now, using)
             for stamp in busy:
-                stamp.changes = _to_changes(stamp, counts[stamp.box.user], using)
+                count = counts[stamp.box.user]
+                alone = len(busy) == 1
+                stamp.changes = _to_changes(stamp, count, using, alone=alone)
             _announce([stamp.changes for stamp in busy if stamp.changes], using)
 
 
@@ -118,11 +133,15 @@ def _announce(changes: list[Changes], using: str) -> None:
     transaction.on_commit(broadcast, using=using, robust=True)
 
 
-def _to_changes(stamp: Stamp, count: Count, using: str) -> Changes:
+def _to_changes(stamp: Stamp, count: Count, using: str, *, alone: bool) -> Changes:
     items = [row for row in stamp.rows if row.is_listed_at(stamp.now)]
     gone = [row.pk for row in stamp.rows if not row.is_listed_at(stamp.now)]
     # What left the mailbox and came back is not gone.
     removed = sorted({*gone, *stamp.deleted}.difference(row.pk for row in items))
+    # What moves up in the place of what is gone is a question for each user. Of many,
+    # those with an open page ask it: the others' changes are only good for numbers.
+    whole = not stamp.cleared and (alone or not removed)
+    whole = whole and len(stamp.rows) + len(stamp.deleted) <= CHANGES_LIMIT
     window = partial(newest, stamp.box.user, stamp.now, using)
     is_settled = partial(revisions.is_at, stamp.box.revision, stamp.box.user, using)
     return Changes(
@@ -131,10 +150,9 @@ def _to_changes(stamp: Stamp, count: Count, using: str) -> Changes:
         since=stamp.box.revision - 1,
         revision=stamp.box.revision,
         unread=count.unread,
-        items=refill(items, len(removed), window, is_settled),
+        items=refill(items, len(removed), window, is_settled) if whole else [],
         removed=removed,
-        whole=not stamp.cleared
-        and len(stamp.rows) + len(stamp.deleted) <= CHANGES_LIMIT,
+        whole=whole,
         now=stamp.now,
         poll_interval=settings.poll_interval,
         desktop=count.desktop,
@@ -244,6 +262,50 @@ def stamped_fields(revision: Value | Subquery, now: datetime) -> dict[str, Any]:
     }
 
 
+def rewrite(
+    held: Stamp, chosen: QuerySet[UserNotification], using: str, **fields: Any
+) -> int:
+    """
+    Write `read_at` or `dismissed_at` into the *chosen* rows of a held mailbox.
+
+    They get its new revision, and no longer claim a dedup key; what is opened again
+    never takes it back. Returns how many there were.
+    """
+    revision = held.box.revision
+    fields |= stamped_fields(Value(revision), held.now) | {"dedup_key": None}
+    # Not the followed update of `UserNotification.objects`.
+    written = QuerySet.update(chosen, **fields)
+    if written:
+        changed = on_wire(using).filter(user=held.box.user, revision=revision)
+        held.rows.extend(changed[: CHANGES_LIMIT + 1])
+    return written
+
+
+def remove(stamps: dict[Any, Stamp], keys: Collection[int], using: str) -> int:
+    """
+    Delete the notifications of *keys* from the held mailboxes.
+
+    Open pages hear of it with the new revision; returns how many there were.
+    """
+    leaving = plain(using).filter(_of(stamps), pk__in=keys).order_by("pk")
+    rows = list(leaving.select_for_update())
+    told = [row for row in rows if row.created_revision is not None]
+    Tombstone.objects.using(using).bulk_create(
+        Tombstone(
+            notification_id=row.pk,
+            user_id=row.user_id,
+            revision=stamps[row.user_id].box.revision,
+        )
+        for row in told
+    )
+    for row in rows:
+        stamps[row.user_id].silent = True
+    for row in told:
+        stamps[row.user_id].deleted.append(row.pk)
+    leaving.delete()
+    return len(rows)
+
+
 def _mark(row: UserNotification, stamp: Stamp) -> None:
     """Bring *row* to what `restamp` wrote."""
     row.revision = stamp.box.revision
@@ -264,17 +326,20 @@ def _drop_duplicates(rows: Sequence[UserNotification], using: str) -> set[int]:
         for row in rows
         if row.created_revision is None and not (row.is_read or row.is_dismissed)
     ]
-    if not any(row.deduplicate for row in unseen):
+    asking = [row.pk for row in unseen if row.deduplicate]
+    if not asking:
         return set()
-    now = timezone.now()
-    twins: set[int] = set()
+    rivals = on_wire(using).filter(is_open(timezone.now()), user=OuterRef("user"))
+    same_source = {name: OuterRef(name) for name in SOURCE}
+    same_text = Q(**{name: OuterRef(name) for name in TEXT})
+    has_source = ~Q(**dict.fromkeys(SOURCE, ""))
+    rivals = rivals.filter(has_source | same_text, **same_source)
+    late = plain(using).filter(Exists(rivals), pk__in=asking)
+    twins = set(late.values_list("pk", flat=True))
     first: set[tuple[Any, ...]] = set()
     for row in unseen:
         identity = (row.user_id, *identity_of(row).items())
-        rival = on_wire(using).filter(is_open(now), user=row.user_id)
-        if row.deduplicate and (
-            identity in first or rival.filter(**identity_of(row)).exists()
-        ):
+        if row.deduplicate and identity in first:
             twins.add(row.pk)
         first.add(identity)
     if twins:

@@ -23,6 +23,7 @@ from themis import mailbox
 from themis.events import Changes
 from themis.models import Level, UserNotification, UserProfile
 from themis.notifications import anotify_user, notify_user
+from themis.store import store
 
 REPLACED = "\N{REPLACEMENT CHARACTER}"
 SOURCE: dict[str, Any] = {
@@ -882,7 +883,7 @@ class TestTransactions:
         with transaction.atomic():
             make_user("before")
             with monkeypatch.context() as patch:
-                patch.setattr(UserNotification._meta, "db_table", "themis_nowhere")
+                patch.setattr("themis.store._INSERT", "INSERT {columns} {source}")
                 with pytest.raises(DatabaseError):
                     notify_user(ada, "Title", **SOURCE, deduplicate=deduplicate)
             make_user("after")
@@ -890,13 +891,15 @@ class TestTransactions:
         assert User.objects.count() == 3
         assert mailbox.read_state(ada.pk).unread == 1
 
-    def test_an_error_of_the_preferences_leaves_the_transaction_usable(
+    def test_an_error_while_explaining_leaves_the_transaction_usable(
         self, ada: User, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        """Reading them is Themis' own doing, too."""
+        """Whether a skipped user exists is Themis' own question, too."""
+        UserProfile.objects.update(notifications_enabled=False)
         with transaction.atomic():
             with monkeypatch.context() as patch:
-                patch.setattr(UserProfile._meta, "db_table", "themis_nowhere")
+                patch.setattr(User._meta, "db_table", "themis_nowhere")
+                patch.setattr("themis.notifications._deliver", lambda *_: [])
                 with pytest.raises(DatabaseError):
                     notify_user(ada, "Title")
             make_user("after")
@@ -960,12 +963,12 @@ class TestAsync:
         ada = await User.objects.acreate(username="ada")
         begun, released = threading.Event(), threading.Event()
 
-        def wants(*args: object) -> bool:
-            del args
+        def store_slowly(*args: Any, **kwargs: Any) -> list[UserNotification]:
             begun.set()
-            return released.wait(timeout=10)
+            assert released.wait(timeout=10)
+            return store(*args, **kwargs)
 
-        monkeypatch.setattr("themis.preferences.wants", wants)
+        monkeypatch.setattr("themis.notifications.store", store_slowly)
         task = asyncio.create_task(anotify_user(ada, "Title"))
         assert await asyncio.to_thread(begun.wait, 10)
         task.cancel()

@@ -99,6 +99,24 @@ class UserNotification(models.Model):
                 condition=Q(expires_at__isnull=False, expiry_stamped=False),
                 name="themis_expiring",
             ),
+            # What has been put away.
+            models.Index(
+                fields=["user", "created_revision", "id"],
+                condition=Q(dismissed_at__isnull=False),
+                name="themis_dismissed",
+            ),
+            # Duplicates without a source.
+            models.Index(
+                fields=["user", "title"],
+                condition=Q(
+                    source_app="",
+                    source_model="",
+                    source_id="",
+                    read_at=None,
+                    dismissed_at=None,
+                ),
+                name="themis_unsourced",
+            ),
             # Duplicates, mark_read, withdraw and hosts' own clean-up.
             models.Index(
                 fields=["source_app", "source_model", "source_id", "user"],

@@ -1,0 +1,310 @@
+"""notify_users: one text for many, by the rules of each."""
+
+import logging
+import tracemalloc
+from collections.abc import Iterator
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from django.contrib.auth.models import AnonymousUser, Group, User
+from django.db import connection, transaction
+from django.utils import timezone
+from pytest_django import Settings
+
+from tests.themis.colleague import Colleague
+from tests.themis.conftest import make_user
+from tests.themis.statements import statements, transactions
+from themis import mailbox
+from themis.events import Changes
+from themis.models import Mailbox, UserNotification, UserProfile
+from themis.notifications import anotify_users, notify_user, notify_users
+from themis.stamping import USERS_PER_STAMP
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+SOURCE: Any = {"source_app": "tasks", "source_model": "Task", "source_id": "42"}
+
+
+def make_users(number: int) -> list[User]:
+    """Made in one statement: without profiles and mailboxes."""
+    names = (f"user {n:06}" for n in range(number))
+    return User.objects.bulk_create(User(username=name) for name in names)
+
+
+@pytest.fixture
+def ada() -> User:
+    return make_user("ada")
+
+
+@pytest.fixture
+def grace() -> User:
+    return make_user("grace")
+
+
+@pytest.fixture
+def colleague() -> Iterator[Colleague]:
+    with Colleague() as colleague:
+        yield colleague
+
+
+@pytest.fixture
+def team() -> list[User]:
+    return [make_user(name) for name in ("ada", "grace", "mary")]
+
+
+class TestWhom:
+    def test_each_of_a_queryset_is_told(self, team: list[User]) -> None:
+        """With the text and the source given."""
+        told = notify_users(
+            User.objects.all(), "Title", "Message", level="danger", url="/x/", **SOURCE
+        )
+        assert told == 3
+        rows = UserNotification.objects.order_by("user_id")
+        assert [row.user_id for row in rows] == [user.pk for user in team]
+        for row in rows:
+            assert (row.title, row.message, row.level) == ("Title", "Message", "danger")
+            assert (row.url, row.source_app, row.source_id) == ("/x/", "tasks", "42")
+
+    @pytest.mark.parametrize("kind", [list, tuple, iter, set])
+    def test_any_iterable_will_do(self, team: list[User], kind: Any) -> None:
+        assert notify_users(kind(team), "Title") == 3
+
+    def test_a_fetched_queryset_means_those_that_were_fetched(
+        self, team: list[User]
+    ) -> None:
+        """What the host has looked at is what it means."""
+        fetched = User.objects.all()
+        assert len(fetched) == 3
+        make_user("late")
+        assert notify_users(fetched, "Title") == 3
+
+    def test_whoever_a_join_names_twice_is_told_once(self, team: list[User]) -> None:
+        """A filter over groups repeats rows; nobody means two notifications by it."""
+        for name in ("one", "two"):
+            User.objects.get(username="ada").groups.add(Group.objects.create(name=name))
+        both = User.objects.filter(groups__name__in=["one", "two"])
+        assert both.count() == 2
+        assert notify_users(both, "Title") == 1
+
+    def test_a_slice_and_a_union_are_taken_as_they_are(self, team: list[User]) -> None:
+        """They can't be filtered further, which is no concern of the host."""
+        everybody = User.objects.order_by("username")
+        assert notify_users(everybody[1:], "Slice") == 2
+        ada = User.objects.filter(username="ada")
+        assert notify_users(ada.union(User.objects.filter(username="mary")), "U") == 2
+        told = UserNotification.objects.filter(title="Slice")
+        assert {row.user.username for row in told} == {"grace", "mary"}
+
+    def test_an_iterable_is_taken_at_its_word(self, ada: User, grace: User) -> None:
+        """As a loop over notify_user would."""
+        assert notify_users([ada, grace, ada], "Title") == 3
+        assert notify_users([ada, grace, ada], "D", deduplicate=True) == 2
+
+    def test_nobody_is_skipped_with_a_warning(
+        self, ada: User, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        """An unassigned task must not end a nightly command."""
+        with caplog.at_level(logging.WARNING, "themis"):
+            assert notify_users([None, ada, None], "Secret", **SOURCE) == 1
+        assert len(caplog.records) == 2
+        assert "tasks.Task 42" in caplog.text
+        assert "Secret" not in caplog.text
+
+    def test_whoever_was_deleted_meanwhile_is_left_out(
+        self, ada: User, grace: User
+    ) -> None:
+        User.objects.filter(pk=ada.pk).delete()
+        assert notify_users([ada, grace], "Title") == 1
+        with transaction.atomic():
+            assert notify_users([ada, grace], "Title") == 1
+
+    def test_no_users_are_no_error(self) -> None:
+        assert notify_users([], "Title") == 0
+        assert notify_users(User.objects.none(), "Title") == 0
+
+    async def test_the_twin_does_the_same(self) -> None:
+        ada = await User.objects.acreate(username="ada")
+        assert await anotify_users([ada], "Title") == 1
+
+
+class TestRules:
+    @pytest.fixture(
+        params=[False, True], ids=["alone", "in a transaction"], autouse=True
+    )
+    def _in_a_transaction(self, request: pytest.FixtureRequest) -> Iterator[None]:
+        if request.param == "alone":
+            yield
+            return
+        with transaction.atomic():
+            yield
+
+    def test_each_user_has_their_own(self, team: list[User]) -> None:
+        """Switched off; only what is urgent; no profile at all."""
+        ada, grace, mary = team
+        UserProfile.objects.filter(user=ada).update(notifications_enabled=False)
+        UserProfile.objects.filter(user=grace).update(notification_min_level="danger")
+        UserProfile.objects.filter(user=mary).delete()
+        assert notify_users(team, "Title", level="warning") == 1
+        assert notify_users(team, "Title", level="danger") == 2
+        assert not ada.themis_notifications.exists()
+        assert grace.themis_notifications.get().level == "danger"
+        assert mary.themis_notifications.count() == 2
+
+    def test_an_open_duplicate_skips_its_user_alone(self, team: list[User]) -> None:
+        """However it was made; what is read, dismissed or expired is none."""
+        ada, grace, mary = team
+        now = timezone.now()
+        notify_user(ada, "Other words", **SOURCE)
+        notify_user(grace, "Read", **SOURCE, deduplicate=True)
+        grace.themis_notifications.update(read_at=now)
+        notify_user(
+            mary, "Expired", **SOURCE, deduplicate=True, expires_at=now + timedelta(1)
+        )
+        mary.themis_notifications.update(expires_at=now)
+        assert notify_users(team, "Title", **SOURCE, deduplicate=True) == 2
+        assert notify_users(team, "Title", **SOURCE, deduplicate=True) == 0
+        assert notify_users(team, "Title", **SOURCE) == 3
+
+    def test_without_a_source_the_text_is_compared(self, team: list[User]) -> None:
+        assert notify_user(team[0], "Title", "Message")
+        assert notify_users(team, "Title", "Message", deduplicate=True) == 2
+        assert notify_users(team, "Title", "Another", deduplicate=True) == 3
+
+    def test_what_has_expired_is_stored_and_never_shown(self, team: list[User]) -> None:
+        """As with one user."""
+        assert notify_users(team, "Title", expires_at=timezone.now()) == 3
+        state = mailbox.read_state(team[0].pk)
+        assert (state.items, state.unread) == ([], 0)
+
+
+class TestBadInput:
+    @pytest.mark.parametrize(
+        ("bad", "message"),
+        [
+            ({"level": "urgent"}, "level must be one of"),
+            ({"title": ""}, "title must not be empty"),
+            ({"url": "javascript:alert(1)"}, "url must be"),
+            ({"users": None}, "users must be a queryset or another iterable of User"),
+            ({"users": 42}, "users must be a queryset or another iterable of User"),
+            ({"users": Group.objects.all()}, "not a queryset of Group"),
+        ],
+    )
+    def test_arguments_are_checked_first(
+        self, ada: User, bad: dict[str, Any], message: str
+    ) -> None:
+        with pytest.raises(ValueError, match=message):
+            notify_users(**({"users": [ada], "title": "Title"} | bad))
+        assert not UserNotification.objects.exists()
+
+    @pytest.mark.parametrize("bad", [AnonymousUser(), User(username="new"), "ada", 1])
+    def test_a_bad_element_raises_at_its_chunk(self, ada: User, bad: Any) -> None:
+        """What came before stays, nothing of its chunk is written."""
+        others = make_users(USERS_PER_STAMP)
+        with pytest.raises(ValueError, match="user must be a saved User"):
+            notify_users([*others, ada, bad], "Title")
+        assert UserNotification.objects.count() == USERS_PER_STAMP
+        assert not ada.themis_notifications.exists()
+
+
+class TestBells:
+    def test_each_chunk_rings_on_its_own(
+        self, sent: list[Changes], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Committed, and told at once; one transaction for each."""
+        monkeypatch.setattr("themis.notifications.USERS_PER_STAMP", 4)
+        users = make_users(10)
+        with transactions() as begun:
+            notify_users(User.objects.all(), "Title")
+        assert len(begun) == 3 + 3, "the mailboxes and the rows of each chunk"
+        assert [change.user_key for change in sent] == [str(user.pk) for user in users]
+        for change in sent:
+            assert (change.since, change.revision, change.unread) == (0, 1, 1)
+            assert [item.title for item in change.items] == ["Title"]
+            assert change.whole
+        assert not UserNotification.objects.filter(pending=True).exists()
+
+    def test_inside_a_transaction_all_ring_after_its_commit(
+        self, sent: list[Changes]
+    ) -> None:
+        make_users(10)
+        with transaction.atomic():
+            with statements() as spent:
+                notify_users(User.objects.all(), "Title")
+            assert len(spent) == 3, "the users, the rows, no further users"
+            assert not sent
+            assert UserNotification.objects.filter(pending=True).count() == 10
+        assert len(sent) == 10
+        assert not UserNotification.objects.filter(pending=True).exists()
+
+    def test_a_rollback_tells_nobody(self, sent: list[Changes]) -> None:
+        make_users(10)
+        with transaction.atomic():
+            notify_users(User.objects.all(), "Title")
+            transaction.set_rollback(True)
+        assert not sent
+        assert not UserNotification.objects.exists()
+
+    def test_one_busy_mailbox_does_not_keep_the_others(
+        self,
+        ada: User,
+        grace: User,
+        sent: list[Changes],
+        colleague: Colleague,
+        monkeypatch: pytest.MonkeyPatch,
+    ) -> None:
+        """They are told at once, it is told by whoever stamps next."""
+        if connection.vendor == "sqlite":
+            pytest.skip("one writer at a time: all mailboxes are busy, or none")
+        monkeypatch.setattr("themis.stamping.STAMP_WAIT_MS", 200)
+        mailbox.look(ada.pk)
+        colleague.begin()
+        colleague.run(lambda: Mailbox.objects.filter(pk=ada.pk).update(unread=0))
+        assert notify_users([ada, grace], "Title") == 2
+        assert [change.user_key for change in sent] == [str(grace.pk)]
+        colleague.commit()
+        mailbox.stamp_waiting()
+        assert [change.user_key for change in sent] == [str(grace.pk), str(ada.pk)]
+
+
+class TestCost:
+    @pytest.mark.parametrize("deduplicate", [False, True])
+    @pytest.mark.parametrize("open_", [False, True])
+    def test_a_chunk_costs_what_a_user_costs(
+        self, *, deduplicate: bool, open_: bool
+    ) -> None:
+        """Statements, whatever the number of users; all they need is there already."""
+        make_users(200)
+        notify_users(User.objects.all(), "The first makes the mailboxes")
+        spent: list[int] = []
+        for size in (2, 200):
+            users = list(User.objects.order_by("pk")[:size])
+            with statements() as found:
+                if open_:
+                    with transaction.atomic():
+                        notify_users(users, f"T{size}", deduplicate=deduplicate)
+                else:
+                    notify_users(users, f"T{size}", deduplicate=deduplicate)
+            spent.append(len(found))
+        assert spent[0] == spent[1], spent
+        claims = deduplicate * (3 if connection.vendor == "postgresql" else 1)
+        if open_:
+            # The rows; stamped: mailboxes, lock, rows, revisions, count.
+            twins = int(deduplicate)
+            assert spent[0] == 6 + claims + twins, spent
+        else:
+            # Mailboxes, lock, rows, count.
+            assert spent[0] == 4 + claims, spent
+
+    def test_memory_does_not_grow_with_the_users(self, settings: Settings) -> None:
+        """A generator over 10,000 users, told in 40 chunks."""
+        settings.THEMIS_BROADCASTER = None  # that of these tests keeps what it gets
+        make_users(10_000)
+        peaks = []
+        for last in (2_500, 10_000):
+            users = (user for user in User.objects.order_by("pk")[:last].iterator())
+            tracemalloc.start()
+            assert notify_users(users, "Title") == last
+            peaks.append(tracemalloc.get_traced_memory()[1])
+            tracemalloc.stop()
+        assert peaks[1] < 1.5 * peaks[0], peaks

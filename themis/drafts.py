@@ -1,0 +1,138 @@
+"""What is to be told, checked and mended, before anybody's mailbox is touched."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass
+from datetime import UTC, date, datetime
+from functools import cached_property
+
+from django.conf import settings as django_settings
+from django.utils import timezone
+
+from themis import content
+from themis.models import Level, UserNotification
+from themis.queries import identity_of
+
+
+@dataclass(frozen=True, kw_only=True)
+class Draft:
+    """The checked arguments of a notification; the same for all who are told."""
+
+    title: str
+    message: str
+    level: Level
+    url: str
+    source_app: str
+    source_model: str
+    source_id: str
+    deduplicate: bool
+    expires_at: datetime | None
+
+    @classmethod
+    def of(
+        cls,
+        *,
+        title: object,
+        message: object,
+        level: object,
+        url: object,
+        deduplicate: object,
+        expires_at: object,
+        **source: object,
+    ) -> Draft:
+        """
+        Return the draft that host code asks for.
+
+        Raises:
+            ValueError: an argument is not what it must be.
+        """
+        if level not in Level.values:
+            allowed = ", ".join(Level.values)
+            msg = f"level must be one of {allowed}, not {level!r}."
+            raise ValueError(msg)
+        return cls(
+            title=content.clean_title(title),
+            message=content.clean_text(
+                message, name="message", length=content.MESSAGE_LENGTH
+            ),
+            level=Level(level),
+            url=content.clean_url(url),
+            deduplicate=bool(deduplicate),
+            expires_at=_clean_expiry(expires_at),
+            **{
+                name: content.clean_source(value, name=name)
+                for name, value in source.items()
+            },
+        )
+
+    @property
+    def origin(self) -> str:
+        """The source, for logs that must not hold what a notification says."""
+        source = f"{self.source_app}.{self.source_model} {self.source_id}".strip(" .")
+        return f"source: {source}" if source else "no source"
+
+    @cached_property
+    def row(self) -> UserNotification:
+        """The notification, of nobody yet."""
+        return UserNotification(
+            title=self.title,
+            message=self.message,
+            level=self.level.value,
+            url=self.url,
+            source_app=self.source_app,
+            source_model=self.source_model,
+            source_id=self.source_id,
+            deduplicate=self.deduplicate,
+            expires_at=self.expires_at,
+        )
+
+    @cached_property
+    def identity(self) -> dict[str, str]:
+        """What makes another notification of the same user a duplicate."""
+        return identity_of(self.row)
+
+    @cached_property
+    def dedup_key(self) -> str:
+        """The identity, short enough for a unique index."""
+        identity = json.dumps(list(self.identity.items()))
+        return hashlib.sha256(identity.encode()).hexdigest()
+
+
+def clean_whole_source(**source: object) -> dict[str, str]:
+    """
+    Return source fields that say which source is meant, as stored.
+
+    Raises:
+        ValueError: one is empty, None or too long.
+    """
+    cleaned = {
+        name: content.clean_source(value, name=name) for name, value in source.items()
+    }
+    for name, value in cleaned.items():
+        if not value:
+            msg = f"{name} must not be empty: it says whose notifications are meant."
+            raise ValueError(msg)
+    return cleaned
+
+
+def _clean_expiry(value: object) -> datetime | None:
+    if value is None:
+        return None
+    if not isinstance(value, datetime):
+        kind = "date" if isinstance(value, date) else type(value).__name__
+        msg = f"expires_at must be a datetime or None, not a {kind}."
+        raise ValueError(msg)  # noqa: TRY004 -- one error type for every bad argument
+    try:
+        # Warns of a naive time and makes it aware, as every model field does.
+        field = UserNotification._meta.get_field("expires_at")
+        moment: datetime = field.get_prep_value(value)
+        if timezone.is_aware(moment):
+            moment.astimezone(UTC)
+            if not django_settings.USE_TZ:
+                moment = timezone.make_naive(moment, timezone.get_default_timezone())
+    except OverflowError as error:
+        msg = f"expires_at must be a time that exists in UTC, not {value!r}."
+        raise ValueError(msg) from error
+    return moment

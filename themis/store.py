@@ -1,0 +1,150 @@
+"""The store: one draft for many users, by their rules, in one statement.
+
+An INSERT ... SELECT asks for the preferences and the duplicates of all users where the
+rows are made: a chunk of 250 users costs as many statements as one user, and the text
+travels once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from datetime import datetime
+from typing import Any
+
+from django.contrib.auth import get_user_model
+from django.db import OperationalError, connections
+from django.db.models import Q
+
+from themis.drafts import Draft
+from themis.locking import is_contention, limited_wait
+from themis.models import UserNotification
+from themis.preferences import WANTED, minimums_above
+from themis.queries import plain
+from themis.statements import run, to_key
+
+# How long a claim on a dedup key may keep the caller's transaction waiting: less than
+# PostgreSQL's `deadlock_timeout`, so that a cycle ends here, without an error.
+CLAIM_WAIT_MS = 500
+
+# In the mailboxes that the caller holds: stamped with the revision just given.
+_HELD = """
+SELECT {selected} FROM themis_mailbox AS box
+LEFT JOIN themis_userprofile AS profile ON profile.user_id = box.user_id
+WHERE box.user_id IN (%(users)s) AND {conditions}
+ORDER BY box.user_id
+"""
+# For whoever stamps next.
+_LOOSE = """
+SELECT {selected} FROM {users_table} AS account
+LEFT JOIN themis_userprofile AS profile ON profile.user_id = account.{user_key}
+WHERE account.{user_key} IN (%(users)s) AND {conditions}
+ORDER BY account.{user_key}
+"""
+# In the order of the users, so that two chunks claim in the same order.
+_INSERT = """
+INSERT INTO themis_usernotification ({columns}) {source}
+{conflict} RETURNING id, user_id, created_revision
+"""
+_NO_DUPLICATE = """NOT EXISTS (SELECT 1 FROM themis_usernotification AS rival
+    WHERE rival.user_id = {user} AND rival.read_at IS NULL
+    AND rival.dismissed_at IS NULL
+    AND (rival.expires_at IS NULL OR rival.expires_at > %(now)s) AND {same})"""
+
+
+def store(
+    draft: Draft, users: Collection[Any], now: datetime, using: str, *, held: bool
+) -> list[UserNotification]:
+    """
+    Store *draft* for those of *users* who want it and have no open duplicate.
+
+    Must be called in a transaction; an error of the claims leaves it usable. Whoever
+    has no account is left out.
+
+    Args:
+        draft: What to tell.
+        users: Primary keys, at most 250.
+        now: When it happens.
+        using: The alias of the database.
+        held: Whether the caller holds the mailboxes, so that the rows are stamped.
+
+    Returns:
+        The rows, in no order.
+    """
+    if draft.row.is_expired_at(now):
+        # It had expired before it could be shown: it never takes part.
+        return _insert(draft, users, now, using, expiry_stamped=True, pending=False)
+    if not draft.deduplicate:
+        return _insert(draft, users, now, using, held=held)
+    try:
+        with limited_wait(using, wait_ms=CLAIM_WAIT_MS // 2):
+            _release_stale_claims(draft, users, now, using)
+            return _insert(
+                draft, users, now, using, held=held, dedup_key=draft.dedup_key
+            )
+    except OperationalError as error:
+        if not is_contention(error):
+            raise
+    # Stamping compares them with what was stamped before, and drops or shows them.
+    return _insert(draft, users, now, using, held=held)
+
+
+def _release_stale_claims(
+    draft: Draft, users: Collection[Any], now: datetime, using: str
+) -> None:
+    """Take the key from what has expired, or was edited to be about something else."""
+    rivals = plain(using).filter(user__in=users, read_at=None, dismissed_at=None)
+    holders = rivals.filter(dedup_key=draft.dedup_key)
+    stale = holders.filter(Q(expires_at__lte=now) | ~Q(**draft.identity))
+    stale.update(dedup_key=None)
+
+
+def _insert(
+    draft: Draft,
+    users: Collection[Any],
+    now: datetime,
+    using: str,
+    *,
+    held: bool = False,
+    **internal: Any,
+) -> list[UserNotification]:
+    fields = UserNotification._meta.concrete_fields
+    values = {field.attname: getattr(draft.row, field.attname) for field in fields}
+    values |= {"pending": not held} | internal
+    connection = connections[using]
+    parameters = {
+        field.attname: field.get_db_prep_save(values[field.attname], connection)
+        for field in fields
+        if field.attname not in {"id", "user_id"}
+    }
+    quote = connection.ops.quote_name
+    accounts = get_user_model()._meta
+    user_key = quote(str(accounts.pk.column))
+    user = "box.user_id" if held else f"account.{user_key}"
+    selected = {"user_id": user} | {name: f"%({name})s" for name in parameters}
+    if held:
+        selected |= {"created_revision": "box.revision", "revision": "box.revision"}
+    conditions = WANTED
+    if draft.deduplicate and not values["expiry_stamped"]:
+        same = " AND ".join(f"rival.{name} = %({name})s" for name in draft.identity)
+        conditions += " AND " + _NO_DUPLICATE.format(user=user, same=same)
+    statement = _INSERT.format(
+        columns=", ".join(selected),
+        source=(_HELD if held else _LOOSE).format(
+            selected=", ".join(selected.values()),
+            users_table=quote(accounts.db_table),
+            user_key=user_key,
+            conditions=conditions,
+        ),
+        conflict="ON CONFLICT DO NOTHING" if values["dedup_key"] else "",
+    )
+    parameters |= minimums_above(draft.level) | {"now": now}
+    names = [field.attname for field in fields]
+    rows = []
+    for pk, owner, revision in run(statement, users, using, **parameters):
+        values |= {"id": pk, "user_id": to_key(owner)}
+        values |= {"created_revision": revision, "revision": revision}
+        stored = UserNotification.from_db(
+            using, names, [values[name] for name in names]
+        )
+        rows.append(stored)
+    return rows
