@@ -12,6 +12,7 @@ app_name = "themis"
 
 urlpatterns = [
     path("", views.NotificationListView.as_view(), name="list"),
+    path("preferences/", views.PreferencesView.as_view(), name="preferences"),
     path("<int:pk>/open/", views.open_notification, name="open"),
     path("api/state", show_state, name="state"),
     path("api/notifications", list_notifications, name="notifications"),

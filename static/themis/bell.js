@@ -53,6 +53,16 @@ export class ThemisBellElement extends HTMLElement {
     return this.#mailbox?.store.unread ?? Number(this.dataset.unread ?? 0);
   }
 
+  /** The epoch of the mailbox that the page holds; null before the first frame. */
+  get epoch() {
+    return this.#mailbox?.store.epoch ?? null;
+  }
+
+  /** The revision of the mailbox that the page holds. */
+  get revision() {
+    return this.#mailbox?.store.revision ?? 0;
+  }
+
   /** How the page hears of changes now. */
   get transport() {
     return this.#mailbox?.connection.state ?? "stopped";

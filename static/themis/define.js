@@ -1,3 +1,5 @@
 import { ThemisBellElement } from "./bell.js";
+import { ListAgeElement } from "./list-age.js";
 
+ListAgeElement.define();
 ThemisBellElement.define();

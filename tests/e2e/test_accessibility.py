@@ -32,6 +32,8 @@ APPEARANCES: dict[str, dict[str, Any]] = {
     "forced colors": {"forced_colors": "active"},
     "right to left": {"locale": "ar"},
     "narrow": {"viewport": {"width": 320, "height": 640}},
+    # What a window of 1280 is at 200 %.
+    "zoomed": {"viewport": {"width": 640, "height": 360}, "device_scale_factor": 2},
 }
 
 
@@ -70,6 +72,44 @@ def test_33_axe_finds_nothing(
     bell.read_all.click()
     expect(bell.panel).to_contain_text("You are signed out")
     _check(bell.page, "signed out")
+
+
+@pytest.mark.parametrize("appearance", APPEARANCES)
+@on_embedded_site
+def test_33_axe_finds_nothing_on_the_pages(
+    site: Site, visit: Visit, appearance: str
+) -> None:
+    ada = site.person("ada")
+    _fill(site, ada)
+    options = APPEARANCES[appearance]
+    page = visit(ada, "/notifications/", reduced_motion="reduce", **options).page
+    page.locator("main button[value=read]").nth(1).click()
+    page.locator("main button[value=dismiss]").nth(2).click()
+    expect(page.locator(".themis-done button")).to_be_visible()
+    _check(page, "list page after an action")
+    _expect_no_scrolling_sideways(page)
+    site.notify(ada, "Later")
+    expect(page.locator("themis-list-age")).to_be_visible()
+    _check(page, "list page that has aged")
+    page.goto("/notifications/?state=dismissed")
+    expect(page.locator("main button[value=restore]")).to_be_visible()
+    _check(page, "dismissed")
+    page.goto("/notifications/?state=read&level=danger&source_app=tasks")
+    _check(page, "narrowed to nothing")
+    _expect_no_scrolling_sideways(page)
+    page.goto("/notifications/preferences/")
+    _check(page, "preferences")
+    _expect_no_scrolling_sideways(page)
+    page.get_by_role("spinbutton").fill("-1")
+    page.locator(".themis-form button").click()
+    expect(page.locator(".errorlist")).to_be_visible()
+    _check(page, "preferences with a mistake")
+
+
+def _expect_no_scrolling_sideways(page: Page) -> None:
+    width = "[document.documentElement.scrollWidth, innerWidth]"
+    needed, there = page.evaluate(width)
+    assert needed <= there
 
 
 def _fill(site: Site, person: Person) -> None:
@@ -122,6 +162,8 @@ def test_34_everything_can_be_done_by_keyboard(site: Site, visit: Visit) -> None
     press("Tab")
     expect(bell.panel.get_by_role("link", name="See all")).to_be_focused()
     press("Tab")
+    expect(bell.panel.get_by_role("link", name="Preferences")).to_be_focused()
+    press("Tab")
     expect(bell.row("third").get_by_role("link")).to_be_focused()
     press("Tab")
     expect(bell.row("third").get_by_role("button")).to_be_focused()
@@ -138,7 +180,7 @@ def test_34_everything_can_be_done_by_keyboard(site: Site, visit: Visit) -> None
     expect(bell.button).to_have_attribute("aria-expanded", "false")
     press("Space")
     expect(bell.panel).to_be_visible()
-    for _ in range(4):
+    for _ in range(5):
         press("Tab")
     expect(bell.row("second").get_by_role("link")).to_be_focused()
     press("Enter")

@@ -7,7 +7,7 @@ const MODULES = new URL("../../static/themis/", import.meta.url);
 /** From what is looked at first to what knows nobody; a module imports from below only. */
 const LAYERS = [
   ["define"],
-  ["bell"],
+  ["bell", "list-age"],
   ["panel", "mailbox"],
   ["row", "announcer", "events", "placement", "lifecycle"],
   ["store", "connection"],

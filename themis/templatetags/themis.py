@@ -46,6 +46,7 @@ def themis_bell(context: template.Context) -> str:
     config = {
         "list_url": list_url,
         "mount_url": list_url,
+        "preferences_url": reverse("themis:preferences"),
         "state_url": reverse("themis:state"),
         "read_url": reverse("themis:read"),
         "socket_url": get_broadcaster().socket_url(request) or "",

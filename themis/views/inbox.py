@@ -1,0 +1,209 @@
+"""The list page, and the forms on it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from django.contrib.auth.decorators import login_required
+from django.core.exceptions import BadRequest, ObjectDoesNotExist
+from django.db import OperationalError, transaction
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
+from django.shortcuts import render
+from django.urls import reverse
+from django.utils import timezone
+from django.utils.decorators import method_decorator
+from django.utils.translation import gettext as _
+from django.views import View
+from django.views.decorators.cache import never_cache
+
+from themis import mailbox
+from themis.events import Changes, Snapshot, parse_time, wire_time
+from themis.forms import ActionForm
+from themis.listing import Page, read_page
+from themis.locking import is_contention
+from themis.models import Level, is_open
+from themis.queries import database, plain
+from themis.revisions import COUNT_LIMIT, Box
+from themis.views.places import Place
+from themis.views.telling import tell, tell_busy, tell_gone, tell_problem
+
+PAGE = 25
+
+
+@dataclass(frozen=True, slots=True)
+class _Done:
+    """What the person has done, and how to undo it."""
+
+    text: str
+    undo: mailbox.Verb
+    at: str
+
+
+@method_decorator(
+    [transaction.non_atomic_requests, never_cache, login_required], name="dispatch"
+)
+class NotificationListView(View):
+    """The notifications of the person, the newest first; works without JavaScript."""
+
+    def get(self, request: HttpRequest) -> HttpResponse:
+        """Show the page that the address names; one that names none is 404."""
+        place = _parse_place(request)
+        box = mailbox.look(request.user.pk)
+        # What is committed but not stamped yet comes first: the newest there is.
+        page = read_page(
+            box.user, place.filters, before=place.before, limit=PAGE, unstamped=True
+        )
+        unread = _count_unread(box)
+        older = Place(place.filters, page.next) if page.next else None
+        context = {
+            "place": place,
+            "title": _title(place),
+            "page": {"items": page.items, "older_url": older.url() if older else ""},
+            "newest_url": place.narrow().url() if place.before else "",
+            "any_source_url": place.narrow(source_app=None).url(),
+            "wide_url": place.narrow(level=None, source_app=None).url(),
+            "form_url": place.url(),
+            "states": _states(place),
+            "levels": _levels(place),
+            "unread": unread,
+            "bulk": _bulk(place, page, unread),
+            "done": _find_done(request),
+            "revision": box.revision,
+            "epoch": box.epoch,
+            "preferences_url": reverse("themis:preferences"),
+        }
+        return render(request, "themis/list.html", context)
+
+    def post(self, request: HttpRequest) -> HttpResponse:
+        """Do what a form of the page asks for; then show the same page again."""
+        place = _parse_place(request)
+        form = ActionForm(request.POST)
+        if not form.is_valid():
+            msg = f"No form of the list page sends this: {form.errors.as_json()}"
+            raise BadRequest(msg)
+        which = form.which
+        if "up_to" in which:
+            which["level"] = place.filters.level
+            which["source_app"] = place.filters.source_app
+        try:
+            frame, at = mailbox.change(request.user.pk, form.verb_chosen, **which)
+        except ObjectDoesNotExist:
+            tell_gone(request)
+        except mailbox.EpochChangedError:
+            tell_problem(request, _("The list had changed; this is how it is now."))
+        except OperationalError as error:
+            if not is_contention(error):
+                raise
+            tell_busy(request)
+        else:
+            return HttpResponseRedirect(_after(request, place, form, frame, at))
+        return HttpResponseRedirect(place.url())
+
+
+def _parse_place(request: HttpRequest) -> Place:
+    try:
+        return Place.parse(request.GET)
+    except ValueError as error:
+        raise Http404 from error
+
+
+def _count_unread(box: Box) -> int:
+    """Return the exact count: the stored one where that is exact and nothing waits."""
+    if box.unread < COUNT_LIMIT and not box.waits:
+        return box.unread
+    return plain(database()).filter(is_open(timezone.now()), user=box.user).count()
+
+
+def _title(place: Place) -> str:
+    titles = {
+        "all": _("Notifications"),
+        "unread": _("Unread notifications"),
+        "read": _("Read notifications"),
+        "dismissed": _("Dismissed notifications"),
+    }
+    return titles[place.filters.state]
+
+
+def _states(place: Place) -> list[tuple[str, str, bool]]:
+    """Return label and address of each state, and whether it is the current one."""
+    labels = {
+        "all": _("All"),
+        "unread": _("Unread"),
+        "read": _("Read"),
+        "dismissed": _("Dismissed"),
+    }
+    return [
+        (label, place.narrow(state=state).url(), state == place.filters.state)
+        for state, label in labels.items()
+    ]
+
+
+def _levels(place: Place) -> list[tuple[str, str, str, bool]]:
+    """Return value, label and address of each level, and whether it is the current."""
+    return [
+        (
+            value or "",
+            str(label),
+            place.narrow(level=value).url(),
+            value == place.filters.level,
+        )
+        for value, label in ((None, _("Any level")), *Level.choices)
+    ]
+
+
+def _bulk(place: Place, page: Page, unread: int) -> dict[str, str] | None:
+    """Return what can be done with all of the list: first read it, then dismiss it."""
+    narrowed = place.is_narrowed
+    if place.filters.state == "dismissed":
+        return None
+    if any(not item.is_read for item in page.items) or (unread and not narrowed):
+        label = _("Mark these read") if narrowed else _("Mark all read")
+        return {"verb": "read", "label": label}
+    # `dismiss` knows no state, so it is offered only where nothing is unread.
+    if page.items and not unread:
+        label = _("Dismiss these") if narrowed else _("Dismiss all")
+        return {"verb": "dismiss", "label": label}
+    return None
+
+
+def _after(
+    request: HttpRequest,
+    place: Place,
+    form: ActionForm,
+    frame: Changes | Snapshot,
+    at: datetime | None,
+) -> str:
+    """Return where to go after an action, which is told there."""
+    more: dict[str, str] = {}
+    if at is not None:
+        # In the address, not in a message: so it needs no messages framework, is there
+        # after a reload, and two tabs don't mix theirs up.
+        more = {"done": form.verb_chosen, "at": wire_time(at) or ""}
+    elif isinstance(frame, Changes) and frame.since == frame.revision:
+        if form.is_undo:
+            tell_problem(request, _("There was nothing left to undo."))
+    elif form.is_undo:
+        tell(request, _("Undone."))
+    elif form.verb_chosen == "unread":
+        tell(request, _("Marked as unread."))
+    elif form.verb_chosen == "restore":
+        tell(request, _("Restored."))
+    # Back to the row, where the list still has it.
+    stays = place.filters.state == "all" and form.verb_chosen in {"read", "unread"}
+    rows = form.which.get("ids", []) if stays else []
+    return place.url(**more) + "".join(f"#n-{pk}" for pk in rows)
+
+
+def _find_done(request: HttpRequest) -> _Done | None:
+    """Return what the address says was done; nothing if somebody edited it."""
+    try:
+        at = wire_time(parse_time(request.GET.get("at", ""))) or ""
+    except ValueError:
+        return None
+    done = request.GET.get("done")
+    if done == "read":
+        return _Done(_("Marked as read."), "unread", at)
+    if done == "dismiss":
+        return _Done(_("Dismissed."), "restore", at)
+    return None
