@@ -610,6 +610,8 @@ def test_a_project_with_a_profile_names_the_other(project: Project) -> None:
     refused = project.python("manage.py", "check", fails=True)
     assert "fields.E304" in refused
     assert "fields.E305" in refused
+    assert "themis.E002" in refused
+    assert "THEMIS_PROFILE_RELATED_NAME" in refused
     setting, shell = _steps_of("profile")
     follow(setting, project)
     project.command("python manage.py makemigrations people")

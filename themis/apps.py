@@ -18,8 +18,8 @@ class ThemisConfig(AppConfig):
     default_auto_field = "django.db.models.BigAutoField"
 
     def ready(self) -> None:
-        """Connect what happens by itself: stamping after commits, profiles."""
-        from themis import ringing, stamping
+        """Connect what happens by itself: stamping after commits, profiles, checks."""
+        from themis import checks, ringing, stamping  # noqa: F401 -- registers them
 
         ringing.answer_with(stamping.stamp)
         post_save.connect(

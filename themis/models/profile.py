@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Iterable
 from typing import Any, ClassVar
 
@@ -38,6 +39,20 @@ class _ProfileUserField(models.OneToOneField[Any, Any]):
     """The user of a profile."""
 
     related_accessor_class = _ProfileDescriptor
+    # What the user model has under the profile's name and keeps; a check tells of it.
+    rival: Any = None
+
+    def contribute_to_related_class(self, cls: type[Any], related: Any) -> None:
+        name = related.get_accessor_name() or ""
+        model = cls._meta.concrete_model
+        self.rival = inspect.getattr_static(model, name, None)
+        is_own = name in vars(model)
+        super().contribute_to_related_class(cls, related)
+        if is_own:
+            # Without it the project could not even start, to be told what is wrong.
+            setattr(model, name, self.rival)
+        elif self.rival is not None:
+            delattr(model, name)
 
     def deconstruct(self) -> Any:
         name, _path, args, kwargs = super().deconstruct()
