@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import TYPE_CHECKING, Any
 
 from channels.layers import get_channel_layer
@@ -41,6 +41,7 @@ def to_message(changes: Changes) -> dict[str, Any]:
         "since": changes.since,
         "revision": changes.revision,
         "text": text,
+        "due": changes.next_expiry_at and changes.next_expiry_at.timestamp(),
     }
 
 
@@ -54,17 +55,26 @@ class ChannelsBroadcaster(BaseBroadcaster):
 
     def broadcast(self, changes: Sequence[Changes]) -> None:
         """Send each change to its user's open pages; returns at once, never raises."""
-        if is_local(get_channel_layer()):
-            for hub in running_hubs():
-                # A loop that has ended has no pages either.
-                with contextlib.suppress(RuntimeError):
-                    for change in changes:
-                        hub.loop.call_soon_threadsafe(hub.receive, to_message(change))
-            return
-        publisher = get_publisher()
-        for change in changes:
-            publisher.send(group_of(change.user_key), to_message(change))
+        _send([to_message(change) for change in changes])
+
+    def disconnect(self, user_keys: Collection[str]) -> None:
+        """Close the sockets of these users; returns at once, never raises."""
+        _send([{"type": "themis.disconnect", "v": 1, "user": key} for key in user_keys])
 
     def socket_url(self, request: HttpRequest) -> str | None:  # noqa: ARG002 -- the port's
         """Return ``THEMIS_REALTIME_URL``, or the path of `realtime.routing`."""
         return settings.realtime_url or f"{get_script_prefix()}ws/notifications/"
+
+
+def _send(messages: Sequence[dict[str, Any]]) -> None:
+    """Bring each message to the hubs that have pages of its user."""
+    if is_local(get_channel_layer()):
+        for hub in running_hubs():
+            # A loop that has ended has no pages either.
+            with contextlib.suppress(RuntimeError):
+                for message in messages:
+                    hub.loop.call_soon_threadsafe(hub.receive, message)
+        return
+    publisher = get_publisher()
+    for message in messages:
+        publisher.send(group_of(message["user"]), message)

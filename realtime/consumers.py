@@ -6,7 +6,10 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 from urllib.parse import parse_qs
 
+from django.core.exceptions import ObjectDoesNotExist
+
 from . import protocol
+from .expiry import expire
 from .feeds import Feed
 from .hub import get_hub
 from .origins import is_allowed
@@ -48,13 +51,16 @@ async def _serve(scope: dict[str, Any], receive: Receive, socket: Socket) -> Non
     except MalformedFrameError as error:
         _refuse(socket, error)
         return
-    hub = get_hub(reconcile)
+    hub = get_hub(reconcile, expire)
     feed = hub.add(socket, user.pk)
     try:
         # Join, then read, then send: what is stamped in between is pushed and held.
         await hub.join_group(feed)
         await feed.load(socket, position)
         await _converse(socket, feed, receive)
+    except ObjectDoesNotExist:
+        # Deleted since the session was looked up.
+        socket.close(CloseCode.SIGNED_OUT)
     finally:
         hub.remove(socket, feed)
 

@@ -5,12 +5,15 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable
+from datetime import datetime
 from typing import Any
+
+from django.core.exceptions import ObjectDoesNotExist
 
 from themis import mailbox
 from themis.events import Changes, encode
 
-from .protocol import Position
+from .protocol import CloseCode, Position
 from .sockets import Push, Socket
 
 logger = logging.getLogger("realtime")
@@ -26,14 +29,17 @@ class Feed:
     Args:
         user: The primary key of the user.
         read: Runs a function that uses the database, off the event loop.
+        on_due: Told whenever `due` has become a time, or an earlier one.
     """
 
     __slots__ = (
         "_ahead",
+        "_on_due",
         "_read",
         "_reading",
         "_reread",
         "_timer",
+        "due",
         "key",
         "leaving",
         "lock",
@@ -42,11 +48,20 @@ class Feed:
         "user",
     )
 
-    def __init__(self, user: Any, read: Callable[..., Awaitable[Any]]) -> None:
+    def __init__(
+        self,
+        user: Any,
+        read: Callable[..., Awaitable[Any]],
+        on_due: Callable[[float], object],
+    ) -> None:
         self.user = user
         self.key = str(user)
         self.sockets: list[Socket] = []
+        # When something in the mailbox expires, or before (in seconds, as
+        # `timestamp()` counts them); None = not known of anything.
+        self.due: float | None = None
         self._read = read
+        self._on_due = on_due
         # Pushes that follow what no socket has been told yet.
         self._ahead: list[Push] = []
         self._timer: asyncio.TimerHandle | None = None
@@ -61,8 +76,32 @@ class Feed:
         """Tell whether a page of the user has not been told of *revision*."""
         return any(socket.is_behind(epoch, revision) for socket in self.sockets)
 
+    def note_due(self, moment: datetime | float | None) -> None:
+        """
+        Hear when the first of what the mailbox holds expires.
+
+        A later time than the known one changes nothing: this may be the older news.
+        """
+        if isinstance(moment, datetime):
+            moment = moment.timestamp()
+        if moment is not None and (self.due is None or moment < self.due):
+            self.due = moment
+            self._on_due(moment)
+
+    def sign_out(self) -> None:
+        """Close the sockets: there is no such user any more."""
+        # No longer its own, so that none is asked for, nor counted as a page.
+        sockets, self.sockets = self.sockets, []
+        for socket in sockets:
+            socket.close(CloseCode.SIGNED_OUT)
+
     async def load(self, socket: Socket, position: Position) -> None:
-        """Read and send what a page needs that stands at *position*."""
+        """
+        Read and send what a page needs that stands at *position*.
+
+        Raises:
+            ObjectDoesNotExist: there is no such user any more.
+        """
         socket.held = socket.held or []
         frame = await self._read(
             mailbox.read_state,
@@ -70,6 +109,7 @@ class Feed:
             since=position.since,
             epoch=position.epoch,
         )
+        self.note_due(frame.next_expiry_at)
         socket.tell(frame.epoch, frame.revision, encode(frame.to_wire()))
         held, socket.held = socket.held, None
         # Senders overtake each other.
@@ -118,6 +158,8 @@ class Feed:
                 self._reread = False
                 for epoch in {socket.epoch for socket in self._told()}:
                     await self._send_difference(epoch)
+        except ObjectDoesNotExist:
+            self.sign_out()
         except Exception:
             # The reconciler sees that they are behind, and comes back to it.
             logger.exception("The changes of a mailbox could not be read.")
@@ -132,6 +174,7 @@ class Feed:
         frame = await self._read(
             mailbox.read_state, self.user, since=lowest, epoch=epoch
         )
+        self.note_due(frame.next_expiry_at)
         text = encode(frame.to_wire())
         for socket in told:
             if not socket.is_behind(frame.epoch, frame.revision):

@@ -55,6 +55,10 @@ class Hub:
         self.echoed_at = self.loop.time()
         # Losses that the reconciler has repaired: they tell of a sick broker.
         self.repairs = 0
+        # When the next mailbox has something that expires, as far as the task knows
+        # that waits for it; and what wakes that task if it is to be earlier.
+        self.next_due: float | None = None
+        self.due_earlier = asyncio.Event()
         self._readers = Readers()
         self.read = self._readers.read
         self._beats: list[set[Socket]] = [set() for _second in range(PING_SECONDS)]
@@ -92,7 +96,7 @@ class Hub:
         """
         feed = self.feeds.get(str(user))
         if feed is None:
-            feed = self.feeds[str(user)] = Feed(user, self.read)
+            feed = self.feeds[str(user)] = Feed(user, self.read, self._note_due)
         if feed.leaving is not None:
             feed.leaving.cancel()
             feed.leaving = None
@@ -152,6 +156,11 @@ class Hub:
             if not feed.sockets and self.feeds.get(feed.key) is feed:
                 del self.feeds[feed.key]
 
+    def _note_due(self, due: float) -> None:
+        if self.next_due is None or due < self.next_due:
+            self.next_due = due
+            self.due_earlier.set()
+
     # The layer
 
     async def _listen(self) -> None:
@@ -191,6 +200,12 @@ class Hub:
             }:
                 if (feed := self.feeds.get(user)) is not None:
                     feed.push(Push(epoch, since, revision, text))
+                    match message.get("due"):
+                        case int(due) | float(due):
+                            feed.note_due(due)
+            case {"type": "themis.disconnect", "v": 1, "user": str(user)}:
+                if (feed := self.feeds.get(user)) is not None:
+                    feed.sign_out()
             case {"type": "themis.echo"}:
                 self.echoed_at = self.loop.time()
 

@@ -70,11 +70,15 @@ async def _repair(hub: Hub) -> None:
     for start in range(0, len(users), USERS_PER_QUERY):
         chunk = users[start : start + USERS_PER_QUERY]
         positions = await hub.read(mailbox.positions, chunk)
-        late = {
-            user: position
-            for user, position in positions.items()
-            if feeds[user].is_behind(*position)
-        }
+        late = {}
+        for user in chunk:
+            if user not in positions:
+                feeds[user].sign_out()
+                continue
+            epoch, revision, due = positions[user]
+            feeds[user].note_due(due)
+            if feeds[user].is_behind(epoch, revision):
+                late[user] = (epoch, revision)
         if late:
             await asyncio.sleep(ON_ITS_WAY_SECONDS)
         behind += [feeds[user] for user in late if feeds[user].is_behind(*late[user])]

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from django.apps import AppConfig
+from django.apps import AppConfig, apps
 from django.contrib.auth import get_user_model
-from django.db.models.signals import post_save
+from django.db import transaction
+from django.db.models.signals import post_delete, post_save
 from django.utils.translation import gettext_lazy as _
 
 
@@ -25,6 +26,14 @@ class ThemisConfig(AppConfig):
         post_save.connect(
             _make_profile, sender=get_user_model(), dispatch_uid="themis.profile"
         )
+        # Without a sender, no model of the site could be deleted in one statement; and
+        # of a user deleted by a proxy, only the proxy's signal is sent.
+        user = get_user_model()._meta.concrete_model
+        for model in apps.get_models():
+            if model._meta.concrete_model is user:
+                post_delete.connect(
+                    _disconnect, sender=model, dispatch_uid="themis.disconnect"
+                )
 
 
 def _make_profile(
@@ -35,3 +44,15 @@ def _make_profile(
 
     if created and not raw:
         UserProfile.objects.using(using).get_or_create(user=instance)
+
+
+def _disconnect(*, instance: Any, using: str, **_: Any) -> None:
+    """Close the sockets of a deleted user, once that is committed."""
+    from themis.broadcasters import get_broadcaster
+
+    key = str(instance._meta.pk.to_python(instance.pk))
+
+    def disconnect() -> None:
+        get_broadcaster().disconnect([key])
+
+    transaction.on_commit(disconnect, using=using, robust=True)

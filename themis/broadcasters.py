@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
@@ -29,6 +29,16 @@ class BaseBroadcaster:
     def broadcast(self, changes: Sequence[Changes]) -> None:
         """Send each change to its user's open pages; returns at once, never raises."""
         raise NotImplementedError
+
+    def disconnect(self, user_keys: Collection[str]) -> None:
+        """
+        Close the sockets of users who no longer exist; returns at once, never raises.
+
+        Does nothing unless a broadcaster has sockets to close.
+
+        Args:
+            user_keys: Their primary keys, as `Changes.user_key` spells them.
+        """
 
     def socket_url(self, request: HttpRequest) -> str | None:
         """Return where a page of *request* finds its socket; None = let it poll."""

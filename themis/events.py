@@ -108,6 +108,9 @@ class Frame:
     now: datetime
     poll_interval: int
     desktop: bool
+    # When the first of what the mailbox holds expires. Not on the wire: pages know it
+    # of the items that they have.
+    next_expiry_at: datetime | None = None
 
     def to_wire(self) -> dict[str, Any]:
         """Return the frame as design section 6 spells it."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Collection
 from datetime import datetime
 from functools import partial
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 from django.contrib.auth import get_user_model
 from django.core.exceptions import ObjectDoesNotExist
@@ -32,6 +32,14 @@ from themis.revisions import Box
 from themis.stamping import hold, rewrite, stamp
 
 Verb = Literal["read", "unread", "dismiss", "restore"]
+
+
+class Standing(NamedTuple):
+    """Where a mailbox stands, and when the first of what it holds expires."""
+
+    epoch: str
+    revision: int
+    next_expiry_at: datetime | None
 
 
 def look(user: Any) -> Box:
@@ -96,6 +104,7 @@ def _snapshot(box: Box, using: str) -> Snapshot:
         now=now,
         poll_interval=settings.poll_interval,
         desktop=box.desktop,
+        next_expiry_at=box.next_expiry_at,
     )
 
 
@@ -143,16 +152,46 @@ def _changes(box: Box, since: int, using: str) -> Changes | None:
         now=now,
         poll_interval=settings.poll_interval,
         desktop=box.desktop,
+        next_expiry_at=box.next_expiry_at,
     )
 
 
-def positions(users: Collection[Any]) -> dict[Any, tuple[str, int]]:
-    """Return (epoch, revision) of the mailboxes of *users*, in one statement."""
-    boxes = Mailbox.objects.using(database()).filter(pk__in=users)
+def positions(users: Collection[Any]) -> dict[Any, Standing]:
+    """
+    Return where the mailboxes of *users* stand, in one statement.
+
+    Users who are not in the answer no longer exist.
+    """
+    using = database()
+    found = _find_positions(users, using)
+    missing = set(users).difference(found)
+    if missing:
+        revisions.make_missing(missing, using)
+        found |= _find_positions(missing, using)
+    return found
+
+
+def _find_positions(users: Collection[Any], using: str) -> dict[Any, Standing]:
+    boxes = Mailbox.objects.using(using).filter(pk__in=users)
+    columns = boxes.values_list("pk", "epoch", "revision", "next_expiry_at")
     return {
-        user: (epoch, revision)
-        for user, epoch, revision in boxes.values_list("pk", "epoch", "revision")
+        user: Standing(epoch, revision, due) for user, epoch, revision, due in columns
     }
+
+
+def stamp_due(users: Collection[Any]) -> dict[Any, Standing]:
+    """
+    Stamp what has fallen due in the mailboxes of *users*, and return their positions.
+
+    Any number of processes may do so at once: each takes what no other holds. What is
+    still due in the answer is being stamped by somebody else. Two statements where
+    nothing is due.
+    """
+    using = database()
+    boxes = Mailbox.objects.using(using).filter(pk__in=users)
+    due = boxes.filter(next_expiry_at__lte=timezone.now())
+    stamp(list(due.values_list("pk", flat=True)), using, due_only=True)
+    return positions(users)
 
 
 def stamp_waiting() -> None:
@@ -175,7 +214,8 @@ def stamp_waiting() -> None:
     )
     users = {user for (user,) in waiting[: stamping.USERS_PER_STAMP]}
     due = Mailbox.objects.using(using).filter(next_expiry_at__lte=timezone.now())
-    users.update(due.values_list("pk", flat=True)[: stamping.USERS_PER_STAMP])
+    expiring = due.values_list("pk", flat=True)[: stamping.USERS_PER_STAMP]
+    stamp(set(expiring) - users, using, due_only=True)
     if not users:
         return
     if not stamp(users, using):
@@ -230,7 +270,7 @@ def change(
     Raises:
         ObjectDoesNotExist: none of *ids* is a notification of *user*.
         EpochChangedError: the mailbox is in another epoch.
-        OperationalError: another transaction held the rows for a second.
+        OperationalError: another transaction held the rows for half a second.
     """
     using = database()
     box = look(user)
@@ -249,7 +289,10 @@ def change(
         mine = mine.filter(is_listed(timezone.now()), created_revision__lte=up_to)
         mine = mine.filter(Q(level=level) if level else Q())
         mine = mine.filter(Q(source_app=source_app) if source_app else Q())
-    with hold([user], using) as stamps:
+    # Whoever deletes the user has the rows and wants the mailbox.
+    with hold([user], using, wait_ms=stamping.HOLDING_WAIT_MS) as stamps:
+        if not stamps:
+            raise Mailbox.DoesNotExist
         (held,) = stamps.values()
         mine = mine.filter(**{f"{field}__isnull": doing})
         rewrite(held, mine, using, **{field: held.now if doing else None})

@@ -13,13 +13,13 @@ from datetime import datetime
 from typing import Any
 
 from django.contrib.auth import get_user_model
-from django.db import connections
+from django.db import IntegrityError, connections
 from django.db.models import F
 from django.utils import timezone
 
 from themis.locking import own_transaction
 from themis.models import Mailbox, make_epoch
-from themis.statements import run, to_key
+from themis.statements import run, to_key, to_moment
 
 logger = logging.getLogger("themis")
 
@@ -28,6 +28,8 @@ COUNT_LIMIT = 10_000
 # How many mailboxes one transaction gives new epochs, and how long it waits for one.
 EPOCHS_PER_TRANSACTION = 250
 EPOCHS_WAIT_MS = 5_000
+# How often making mailboxes is tried, while their users are being deleted.
+ATTEMPTS = 3
 
 _DESKTOP = """COALESCE((SELECT browser_notifications_enabled FROM themis_userprofile
     WHERE themis_userprofile.user_id = themis_mailbox.user_id), %(no)s)"""
@@ -41,7 +43,7 @@ _WRITTEN = """EXISTS (SELECT 1 FROM themis_usernotification
 _DUE = "COALESCE(next_expiry_at <= %(now)s, %(no)s)"
 
 _FIND = f"""
-SELECT user_id, epoch, revision, unread, {_DESKTOP},
+SELECT user_id, epoch, revision, unread, {_DESKTOP}, next_expiry_at,
     {_DUE} OR {_WRITTEN} OR {_BURIED} OR {_WISHED}
 FROM themis_mailbox WHERE user_id IN (%(users)s)
 """  # noqa: S608 -- of constants
@@ -56,6 +58,8 @@ RETURNING user_id, epoch, themis_mailbox.revision, {_DUE}, {_BURIED}, {_WISHED}
 # The lock is taken in the order of the users, whatever order the update would take.
 _IN_ORDER = """SELECT user_id FROM themis_mailbox WHERE user_id IN (%(users)s)
     ORDER BY user_id FOR NO KEY UPDATE"""
+_IF_DUE = """SELECT user_id FROM themis_mailbox WHERE user_id IN (%(users)s)
+    AND next_expiry_at <= %(now)s ORDER BY user_id"""
 
 _OWNED = """FROM themis_usernotification AS owned
     WHERE owned.user_id = themis_mailbox.user_id
@@ -69,7 +73,7 @@ UPDATE themis_mailbox SET
     next_expiry_at = (SELECT MIN(owned.expires_at) {_OWNED}
         AND owned.expires_at IS NOT NULL AND owned.expiry_stamped = %(no)s)
 WHERE user_id IN (%(users)s)
-RETURNING user_id, unread, {_DESKTOP}
+RETURNING user_id, unread, {_DESKTOP}, next_expiry_at
 """  # noqa: S608 -- of constants
 
 
@@ -82,6 +86,8 @@ class Box:
     revision: int
     unread: int
     desktop: bool
+    # When the first of what it holds expires; None = nothing does.
+    next_expiry_at: datetime | None
     # Something is written but not stamped, or has fallen due.
     waits: bool
 
@@ -105,13 +111,15 @@ class Count:
 
     unread: int
     desktop: bool
+    next_expiry_at: datetime | None
 
 
 def find(user: Any, now: datetime, using: str) -> Box | None:
     """Return the mailbox of *user* (a primary key), if there is one."""
     for row in run(_FIND, [user], using, now=now):
-        _user, epoch, revision, unread, desktop, waits = row
-        return Box(user, epoch, revision, unread, bool(desktop), bool(waits))
+        _user, epoch, revision, unread, desktop, expiry, waits = row
+        moment = to_moment(expiry, using)
+        return Box(user, epoch, revision, unread, bool(desktop), moment, bool(waits))
     return None
 
 
@@ -122,7 +130,19 @@ def is_at(revision: int, user: Any, using: str) -> bool:
 
 
 def make_missing(users: Collection[Any], using: str) -> None:
-    """Make the mailboxes that *users* don't have yet."""
+    """Make the mailboxes that *users* don't have yet; not of those who are deleted."""
+    for _attempt in range(ATTEMPTS):
+        try:
+            _make_missing(users, using)
+        except IntegrityError:
+            # Somebody was deleted meanwhile: now there are fewer to make.
+            if connections[using].in_atomic_block:
+                raise
+        else:
+            return
+
+
+def _make_missing(users: Collection[Any], using: str) -> None:
     boxes = Mailbox.objects.using(using)
     missing = set(users) - set(boxes.filter(pk__in=users).values_list("pk", flat=True))
     if missing:
@@ -134,18 +154,25 @@ def make_missing(users: Collection[Any], using: str) -> None:
         )
 
 
-def bump(users: Collection[Any], now: datetime, using: str) -> list[Bump]:
+def bump(
+    users: Collection[Any], now: datetime, using: str, *, due_only: bool = False
+) -> list[Bump]:
     """
     Lock the mailboxes of *users*, in user order, and raise their revisions by one.
 
     Must be the first statement of its transaction: it is the lock, on SQLite, too.
-    Users who no longer exist have none.
+    Users who no longer exist have none. With *due_only* mailboxes are left out in which
+    nothing has fallen due, and those that somebody else holds: who holds one stamps it.
 
     Raises:
         OperationalError: a mailbox was not to be had in time.
     """
     statement = _BUMP
-    if len(users) > 1 and connections[using].vendor == "postgresql":
+    if due_only:
+        skipping = connections[using].vendor == "postgresql"
+        due = f"{_IF_DUE} FOR NO KEY UPDATE SKIP LOCKED" if skipping else _IF_DUE
+        statement = _BUMP.replace("(%(users)s)", f"({due})")
+    elif len(users) > 1 and connections[using].vendor == "postgresql":
         statement = _BUMP.replace("(%(users)s)", f"({_IN_ORDER})")
     rows = run(statement, users, using, now=now)
     return [
@@ -157,7 +184,10 @@ def bump(users: Collection[Any], now: datetime, using: str) -> list[Bump]:
 def count(users: Collection[Any], now: datetime, using: str) -> dict[Any, Count]:
     """Count under the lock: what is counted belongs to the revision just given."""
     rows = run(_COUNT, users, using, now=now, limit=COUNT_LIMIT)
-    return {to_key(key): Count(unread, bool(desktop)) for key, unread, desktop in rows}
+    return {
+        to_key(key): Count(unread, bool(desktop), to_moment(expiry, using))
+        for key, unread, desktop, expiry in rows
+    }
 
 
 def rest(users: Collection[Any], using: str) -> None:

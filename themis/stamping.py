@@ -59,6 +59,9 @@ USERS_PER_STAMP = 250
 ROWS_PER_STAMP = 1_000
 # How long stamping waits for a lock before it leaves the work to the reconciler.
 STAMP_WAIT_MS = 1_000
+# And while it holds what somebody else may want who has what it waits for: well below
+# PostgreSQL's deadlock_timeout, so that a cycle ends here and not at a host's expense.
+HOLDING_WAIT_MS = 500
 
 
 @dataclass(slots=True)
@@ -86,7 +89,11 @@ class Stamp:
 
 @contextmanager
 def hold(
-    users: Collection[Any], using: str, *, wait_ms: int = STAMP_WAIT_MS
+    users: Collection[Any],
+    using: str,
+    *,
+    wait_ms: int | None = None,
+    due_only: bool = False,
 ) -> Iterator[dict[Any, Stamp]]:
     """
     Lock and bump the mailboxes of *users*; on leaving, count, commit and broadcast.
@@ -94,15 +101,25 @@ def hold(
     Yields a `Stamp` per user, with the new revision. Mailboxes whose stamp stays empty
     keep their old revision.
 
+    Args:
+        users: Their primary keys.
+        using: The alias of the database.
+        wait_ms: How long each lock is waited for, if not a second, or half of one
+            where the lock of one mailbox is waited for with those of others in hand.
+        due_only: Leave mailboxes out in which nothing has fallen due, and those that
+            somebody else holds.
+
     Raises:
-        OperationalError: a lock was not to be had within *wait_ms*.
+        OperationalError: a lock was not to be had in time.
     """
-    if len(users) > 1:
+    if len(users) > 1 and not due_only:
         revisions.make_missing(users, using)
+    if wait_ms is None:
+        wait_ms = STAMP_WAIT_MS if len(users) == 1 else HOLDING_WAIT_MS
     with own_transaction(using, wait_ms=wait_ms):
         now = timezone.now()
-        boxes = revisions.bump(users, now, using)
-        if not boxes:
+        boxes = revisions.bump(users, now, using, due_only=due_only)
+        if not boxes and not due_only:
             # Nothing is locked yet, so nothing is bumped twice.
             revisions.make_missing(users, using)
             boxes = revisions.bump(users, now, using)
@@ -156,15 +173,19 @@ def _to_changes(stamp: Stamp, count: Count, using: str, *, alone: bool) -> Chang
         now=stamp.now,
         poll_interval=settings.poll_interval,
         desktop=count.desktop,
+        next_expiry_at=count.next_expiry_at,
     )
 
 
-def stamp(users: Collection[Any], using: str | None = None) -> bool:
+def stamp(
+    users: Collection[Any], using: str | None = None, *, due_only: bool = False
+) -> bool:
     """
     Give all that is pending or due in the mailboxes of *users* a revision.
 
     Safe to call at any time, by anyone, any number of times: what others are stamping
-    or still writing is left to them. Contention is logged, not raised.
+    or still writing is left to them. Contention is logged, not raised. With *due_only*,
+    mailboxes are left out in which nothing has fallen due or that others hold.
 
     Returns whether all of it was done.
     """
@@ -174,7 +195,7 @@ def stamp(users: Collection[Any], using: str | None = None) -> bool:
     for start in range(0, len(ordered), USERS_PER_STAMP):
         chunk = ordered[start : start + USERS_PER_STAMP]
         try:
-            while _stamp_chunk(chunk, using):
+            while _stamp_chunk(chunk, using, due_only=due_only):
                 pass
         except Exception as error:
             if not is_contention(error):
@@ -184,9 +205,9 @@ def stamp(users: Collection[Any], using: str | None = None) -> bool:
     return done
 
 
-def _stamp_chunk(users: list[Any], using: str) -> bool:
+def _stamp_chunk(users: list[Any], using: str, *, due_only: bool) -> bool:
     """Stamp at most `ROWS_PER_STAMP` rows of a kind; tell whether more may wait."""
-    with hold(users, using) as stamps:
+    with hold(users, using, due_only=due_only) as stamps:
         if not stamps:
             return False
         fetched = max(

@@ -48,3 +48,13 @@ def run(
 def to_key(value: Any) -> Any:
     """Return a user's key as Python code knows it; SQLite stores UUIDs as text."""
     return get_user_model()._meta.pk.to_python(value)
+
+
+def to_moment(value: Any, using: str) -> datetime | None:
+    """Return a time as Python code knows it; SQLite stores it without its zone."""
+    connection = connections[using]
+    if value is not None and connection.vendor == "sqlite":
+        operations: Any = connection.ops
+        value = operations.convert_datetimefield_value(value, None, connection)
+    moment: datetime | None = value
+    return moment

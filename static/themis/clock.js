@@ -23,6 +23,7 @@ export class Alarm {
   /** @type {unknown} */
   #handle;
   #set = false;
+  #at = 0;
 
   /**
    * @param {Clock} clock
@@ -37,10 +38,16 @@ export class Alarm {
     return this.#set;
   }
 
+  /** Milliseconds until it goes off; Infinity = it is not set. */
+  get left() {
+    return this.#set ? this.#at - this.#clock.now() : Infinity;
+  }
+
   /** @param {number} ms */
   set(ms) {
     this.clear();
     this.#set = true;
+    this.#at = this.#clock.now() + ms;
     this.#handle = this.#clock.setTimeout(() => {
       this.#set = false;
       this.#callback();

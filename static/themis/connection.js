@@ -174,6 +174,11 @@ export class Connection extends EventTarget {
     if (this.#poller.isStarted) this.#poller.fetchSoon();
   }
 
+  /** Something has expired: a socket will tell the new count, polls have to ask. */
+  expire() {
+    this.#poller.fetchSpread();
+  }
+
   /** The person asks for the present state, whatever the transport does. */
   refresh() {
     if (this.#isSignedOut) return;

@@ -67,6 +67,10 @@ export class Mailbox {
     this.connection.addEventListener("frame", (event) => {
       this.#apply(/** @type {FrameEvent} */ (event).frame);
     });
+    this.store.addEventListener("expiry", () => {
+      // A page that nobody sees asks when it is shown.
+      if (document.visibilityState === "visible") this.connection.expire();
+    });
     this.connection.addEventListener("transport", () => {
       if (this.connection.isSignedOut) this.store.clear();
     });

@@ -10,6 +10,12 @@ const SPACING = 1_000;
 const SLOWEST = 10;
 
 /**
+ * When many pages know of the same moment, they ask within this part of the interval
+ * after it: the longer the interval that the site can bear, the wider they spread.
+ */
+const SPREAD = 1 / 60;
+
+/**
  * @typedef {object} PollHolder
  * @property {() => Position} position
  * @property {(frame: StateFrame | null) => void} onAnswer The server answered; null
@@ -91,6 +97,17 @@ export class Poller {
   fetchSoon() {
     if (this.#request !== null) this.#askedAgain = true;
     else this.#wait(0);
+  }
+
+  /**
+   * What the page holds has just changed by the clock alone, on many pages at once: if
+   * started, read a little later.
+   */
+  fetchSpread() {
+    if (!this.#isStarted) return;
+    const wait = this.#clock.random() * this.#interval * SPREAD;
+    if (this.#request !== null) this.#askedAgain = true;
+    else if (this.#timer.left > wait) this.#wait(wait);
   }
 
   /** @param {number} ms */

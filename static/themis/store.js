@@ -17,6 +17,13 @@ export class ChangeEvent extends Event {
   }
 }
 
+/** Something the page held has expired: the count it has is the one before that. */
+export class ExpiryEvent extends Event {
+  constructor() {
+    super("expiry");
+  }
+}
+
 /** Notifications arrived that this page has never held. */
 export class NewItemsEvent extends Event {
   /** @param {Item[]} items Newest first. */
@@ -28,7 +35,7 @@ export class NewItemsEvent extends Event {
 
 /**
  * What the page knows of one mailbox: the window of newest notifications and the
- * counts that belong to a revision. Fires "change" and "new".
+ * counts that belong to a revision. Fires "change", "expiry" and "new".
  *
  * Guarantee: however frames are repeated, reordered or lost on the way, after
  * `apply()` the store equals a fresh snapshot of the revision it claims to hold,
@@ -44,6 +51,8 @@ export class Store extends EventTarget {
   #unread;
   #desktop = false;
   #offset = 0;
+  /** When the first of what is held expires, by the server's clock. */
+  #expiresAt = Infinity;
   /** @type {Item[]} */
   #held = [];
 
@@ -165,16 +174,20 @@ export class Store extends EventTarget {
 
   #watchExpiry() {
     const now = this.now();
-    const waits = this.#held
+    const times = this.#held
       .filter((item) => item.expires_at !== null && !hasExpired(item, now))
-      .map((item) => Date.parse(String(item.expires_at)) - now);
-    if (waits.length === 0) this.#expiry.clear();
-    else this.#expiry.set(Math.min(...waits, LONGEST_WAIT));
+      .map((item) => Date.parse(String(item.expires_at)));
+    this.#expiresAt = Math.min(...times, Infinity);
+    if (times.length === 0) this.#expiry.clear();
+    else this.#expiry.set(Math.min(this.#expiresAt - now, LONGEST_WAIT));
   }
 
   #expire() {
+    const hasCome = this.now() >= this.#expiresAt;
     this.#watchExpiry();
+    if (!hasCome) return;
     this.dispatchEvent(new ChangeEvent());
+    this.dispatchEvent(new ExpiryEvent());
   }
 }
 

@@ -24,6 +24,7 @@ function newPage({ socketUrl = "ws://host/ws/", pollInterval = 60, withSocket = 
   connection.addEventListener("frame", ({ frame }) => {
     if (store.apply(frame) === "gap") connection.sync(frame);
   });
+  store.addEventListener("expiry", () => connection.expire());
   const states = [];
   connection.addEventListener("transport", () => states.push(connection.state));
   connection.start();
@@ -351,6 +352,107 @@ describe("polling", () => {
       assert.equal(store.revision, 5);
       assert.equal(connection.isStale, false);
     }
+  });
+
+  describe("when something it holds expires", () => {
+    /** A page that polls, with an item that expires in `seconds`. */
+    async function pollingPage(seconds, options) {
+      const page = newPage({ socketUrl: "", chance: 0, ...options });
+      const { clock, fetch } = page;
+      fetch.answers.push([200, expiringIn(clock, seconds)]);
+      await clock.advance(0);
+      assert.equal(fetch.requests.length, 1);
+      return page;
+    }
+
+    function expiringIn(clock, seconds) {
+      const expires_at = new Date(clock.now() + seconds * 1000).toISOString();
+      const now = new Date(clock.now()).toISOString();
+      return snapshot(5, { now, unread: 1, items: [item(5, { expires_at })] });
+    }
+
+    it("asks within a second, at a random moment", async () => {
+      for (const [chance, wait] of [[0, 0], [0.5, 500], [0.999, 999]]) {
+        const { clock, fetch, store } = await pollingPage(20);
+        clock.chance = chance;
+        fetch.answers.push([200, changes(5, 6, { removed: ["5"] })]);
+        await clock.advance(20_000 + wait - 1);
+        assert.equal(fetch.requests.length, 1);
+        await clock.advance(1);
+        assert.equal(fetch.requests.length, 2);
+        assert.deepEqual([store.unread, store.items], [0, []]);
+        // From here on as ever.
+        await clock.advance(59_999);
+        assert.equal(fetch.requests.length, 2);
+        await clock.advance(1);
+        assert.equal(fetch.requests.length, 3);
+      }
+    });
+
+    it("takes longer where polls are rarer: many pages know of the same moment", async () => {
+      const { clock, fetch } = await pollingPage(20, { pollInterval: 60 });
+      clock.chance = 0.5;
+      const at = (ms) => new Date(clock.now() + ms).toISOString();
+      const items = [item(6, { expires_at: at(80_000) })];
+      fetch.answers.push([200, snapshot(6, { now: at(20_500), items, poll_interval: 600 })]);
+      await clock.advance(20_500);
+      assert.equal(fetch.requests.length, 2);
+      await clock.advance(59_500 + 4_999);
+      assert.equal(fetch.requests.length, 2);
+      await clock.advance(1);
+      assert.equal(fetch.requests.length, 3);
+    });
+
+    it("asks once for all that expires meanwhile", async () => {
+      const { clock, fetch } = newPage({ socketUrl: "", chance: 0 });
+      const at = (ms) => new Date(clock.now() + ms).toISOString();
+      const items = [1, 2, 3].map((id) => item(id, { expires_at: at(20_000 + 100 * id) }));
+      fetch.answers.push([200, snapshot(6, { now: at(0), items })]);
+      await clock.advance(0);
+      clock.chance = 0.9;
+      fetch.answers.push([200, changes(6, 7, { removed: ["1", "2", "3"] })]);
+      await clock.advance(40_000);
+      assert.equal(fetch.requests.length, 2);
+    });
+
+    it("asks no earlier than the server allows", async () => {
+      const { clock, fetch } = await pollingPage(70);
+      fetch.answers.push([503, null, { "Retry-After": "30" }]);
+      await clock.advance(60_000 + 29_999);
+      assert.equal(fetch.requests.length, 2);
+      await clock.advance(1);
+      assert.equal(fetch.requests.length, 3);
+    });
+
+    it("leaves it to the poll that is due anyway", async () => {
+      const { clock, fetch } = await pollingPage(59);
+      clock.chance = 1;
+      await clock.advance(60_000);
+      assert.equal(fetch.requests.length, 2);
+    });
+
+    it("has one request under way, and asks again after it", async () => {
+      const { clock, connection, fetch } = await pollingPage(20);
+      await clock.advance(19_500);
+      connection.refresh();
+      await clock.advance(2_000);
+      assert.equal(fetch.requests.length, 2);
+      // Its answer was on its way when the item expired.
+      fetch.requests[1].answer(304);
+      await clock.advance(0);
+      assert.equal(fetch.requests.length, 3);
+    });
+
+    it("asks nothing over a socket, nor where polls are switched off", async () => {
+      const open = openPage();
+      open.WebSocket.last.say(expiringIn(open.clock, 5));
+      await open.clock.advance(20_000);
+      assert.equal(open.fetch.requests.length, 0);
+      const off = newPage({ socketUrl: "", pollInterval: 0 });
+      off.store.apply({ ...expiringIn(off.clock, 5), poll_interval: 0 });
+      await off.clock.advance(20_000);
+      assert.equal(off.fetch.requests.length, 0);
+    });
   });
 
   it("starts at once where the socket's address is impossible", async () => {

@@ -1,6 +1,7 @@
 """The broadcaster: what leaves for the channel layer, and what the caller pays."""
 
 import asyncio
+import dataclasses
 import json
 from collections.abc import Sequence
 from datetime import UTC, datetime
@@ -62,7 +63,15 @@ class TestMessage:
             "since": 6,
             "revision": 7,
             "text": encode(changes.to_wire()),
+            "due": None,
         }
+
+    def test_it_tells_when_the_next_item_expires(self) -> None:
+        moment = datetime(2030, 1, 2, tzinfo=UTC)
+        changes = dataclasses.replace(make_changes(7), next_expiry_at=moment)
+        assert to_message(changes)["due"] == moment.timestamp()
+        # The pages are told nothing of it: the wire format is fixed.
+        assert to_message(changes)["text"] == to_message(make_changes(7))["text"]
 
     def test_over_a_hundred_rows_it_is_a_poke(self) -> None:
         message = to_message(make_changes(7, whole=False))
@@ -104,6 +113,18 @@ class TestBroadcasting:
         await asyncio.to_thread(ChannelsBroadcaster().broadcast, [make_changes(3)])
         await await_until(lambda: pages.revisions == [[1, 2, 3]] * 2)
 
+    async def test_sockets_of_the_gone_are_closed_from_any_thread(
+        self, idle_hub: Hub
+    ) -> None:
+        idle_hub.layer = None
+        idle_hub.start()
+        gone, here = Pages(idle_hub, "ada", 2), Pages(idle_hub, "grace", 1)
+        await asyncio.to_thread(ChannelsBroadcaster().disconnect, ["ada", "nobody"])
+        await await_until(
+            lambda: [wire.close_code for wire in gone.wires] == [4401, 4401]
+        )
+        assert here.wires[0].close_code is None
+
     def test_a_hub_whose_loop_has_ended_is_no_error(self) -> None:
         async def start() -> Hub:
             hub = Hub()
@@ -133,6 +154,10 @@ class TestBroadcasting:
             (group_of("ada"), to_message(changes[0])),
             (group_of("grace"), to_message(changes[1])),
         ]
+        published.clear()
+        ChannelsBroadcaster().disconnect(["ada"])
+        message = {"type": "themis.disconnect", "v": 1, "user": "ada"}
+        assert published == [(group_of("ada"), message)]
 
 
 class TestSocketUrl:

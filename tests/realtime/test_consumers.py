@@ -3,6 +3,7 @@
 import asyncio
 import json
 import logging
+import threading
 from typing import Any
 
 import pytest
@@ -10,6 +11,7 @@ from asgiref.sync import sync_to_async
 from channels.routing import URLRouter
 from channels.testing import WebsocketCommunicator
 from django.contrib.auth.models import AnonymousUser, User
+from django.core.exceptions import ObjectDoesNotExist
 from django.db import transaction
 from pytest_django import Settings
 
@@ -430,6 +432,27 @@ class TestConversation:
         (hub,) = running_hubs()
         assert hub.feeds["1"].sockets == []
 
+    async def test_who_is_deleted_during_the_handshake_is_signed_out(
+        self, ada: User
+    ) -> None:
+        """The session was looked up in time, the mailbox too late."""
+        await ada.adelete()
+        ada.pk = 1_000_001
+        page = Connection(ada)
+        page.start()
+        assert await page.close_code() == 4401
+        assert page.wire.texts == []
+        (hub,) = running_hubs()
+        assert hub.feeds[str(ada.pk)].sockets == []
+
+    async def test_who_is_deleted_before_a_sync_is_signed_out(self, box: Box) -> None:
+        page = Connection(account())
+        page.start()
+        await page.frames(1)
+        box.error = ObjectDoesNotExist()
+        page.say({"type": "sync"})
+        assert await page.close_code() == 4401
+
     async def test_over_the_limit_the_oldest_goes(
         self, box: Box, settings: Settings
     ) -> None:
@@ -447,13 +470,83 @@ class TestConversation:
         assert hub.feeds["1"].sockets == []
 
 
+class TestDeletedUsers:
+    @pytest.fixture(autouse=True)
+    def _pushing(self, settings: Settings) -> None:
+        settings.THEMIS_BROADCASTER = "realtime.broadcasting.ChannelsBroadcaster"
+
+    @pytest.mark.parametrize("how", ["instance", "queryset"])
+    async def test_their_sockets_are_closed_at_once_and_nobody_elses(
+        self, ada: User, grace: User, how: str, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(hub_module, "LINGER_SECONDS", 0.01)
+        await anotify_user(ada, "never read")
+        tabs = [Connection(ada), Connection(ada)]
+        async with Connection(grace) as other:
+            for tab in tabs:
+                tab.start()
+                await tab.frames(1)
+            await other.frames(1)
+            (hub,) = running_hubs()
+            if how == "instance":
+                await (await User.objects.aget(pk=ada.pk)).adelete()
+            else:
+                await User.objects.filter(pk=ada.pk).adelete()
+            await await_until(lambda: all(tab.wire.close_code for tab in tabs))
+            assert [tab.wire.close_code for tab in tabs] == [4401, 4401]
+            for tab in tabs:
+                await tab.leave()
+            # No feed, no group and no place in the heartbeat is left of them.
+            await await_until(lambda: list(hub.feeds) == [str(grace.pk)])
+            assert sum(map(len, hub._beats)) == 1
+            await anotify_user(grace, "still here")
+            assert titles((await other.frames(2))[1]) == ["still here"]
+
+    async def test_a_deletion_that_is_rolled_back_closes_nothing(
+        self, ada: User
+    ) -> None:
+        def think_better_of_it() -> None:
+            with transaction.atomic():
+                User.objects.get(pk=ada.pk).delete()
+                transaction.set_rollback(True)
+
+        async with Connection(ada) as page:
+            await page.frames(1)
+            await sync_to_async(think_better_of_it)()
+            await anotify_user(ada, "still here")
+            assert titles((await page.frames(2))[1]) == ["still here"]
+            assert page.wire.close_code is None
+
+    async def test_nothing_is_told_before_the_deletion_is_committed(
+        self, ada: User
+    ) -> None:
+        deleted, commit = threading.Event(), threading.Event()
+
+        def delete_slowly() -> None:
+            with transaction.atomic():
+                User.objects.get(pk=ada.pk).delete()
+                deleted.set()
+                assert commit.wait(10)
+
+        async with Connection(ada) as page:
+            await page.frames(1)
+            deleting = asyncio.create_task(sync_to_async(delete_slowly)())
+            await await_until(deleted.is_set)
+            page.say({"type": "ping"})
+            await page.frames(2)
+            assert page.wire.close_code is None
+            commit.set()
+            await deleting
+            await await_until(lambda: page.wire.close_code == 4401)
+
+
 class TestWiring:
     async def test_the_hub_reconciles(self, box: Box) -> None:
         async with Connection(account()) as page:
             await page.frames(1)
             (hub,) = running_hubs()
             names = {task.get_coro().__qualname__ for task in hub._tasks}  # type: ignore[union-attr]
-        assert names == {"Hub._beat", "reconcile"}
+        assert names == {"Hub._beat", "expire", "reconcile"}
 
     async def test_the_socket_is_at_its_path(self, box: Box) -> None:
         communicator = WebsocketCommunicator(

@@ -3,7 +3,7 @@
 import asyncio
 import itertools
 import logging
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from io import StringIO
 from typing import Any
 
@@ -40,15 +40,20 @@ class Ledger:
 
     def __init__(self) -> None:
         self.positions: dict[Any, tuple[str, int]] = {}
+        self.expiries: dict[Any, datetime] = {}
         self.asked: list[list[Any]] = []
         self.stamped = 0
         self.error: Exception | None = None
 
-    def read_positions(self, users: list[Any]) -> dict[Any, tuple[str, int]]:
+    def read_positions(self, users: list[Any]) -> dict[Any, mailbox.Standing]:
         self.asked.append(users)
         if self.error is not None:
             raise self.error
-        return {u: self.positions[u] for u in users if u in self.positions}
+        return {
+            user: mailbox.Standing(*self.positions[user], self.expiries.get(user))
+            for user in users
+            if user in self.positions
+        }
 
     def stamp_waiting(self) -> None:
         self.stamped += 1
@@ -153,11 +158,40 @@ class TestCheck:
         warned = [r for r in caplog.records if r.levelno == logging.WARNING]
         assert ["Repaired" in record.message for record in warned] == [True]
 
+    async def test_when_something_expires_is_learned(
+        self, hub: Hub, box: Box, ledger: Ledger
+    ) -> None:
+        pages = await open_pages(hub, 1, 1)
+        ledger.positions = {1: (EPOCH, 0)}
+        for day, known in ((9, 9), (7, 7), (8, 7)):
+            ledger.expiries[1] = datetime(2030, 1, day, tzinfo=UTC)
+            await check(hub)
+            # Never later than was known: this may be the older news.
+            assert pages.feed.due == datetime(2030, 1, known, tzinfo=UTC).timestamp()
+        assert (ledger.stamped, box.reads) == (3, [])
+
+    async def test_pages_of_users_who_are_gone_are_closed(
+        self, hub: Hub, box: Box, ledger: Ledger
+    ) -> None:
+        gone, here = await open_pages(hub, 1, 2), await open_pages(hub, 2, 1)
+        ledger.positions = {2: (EPOCH, 0)}
+        await check(hub)
+        assert [wire.close_code for wire in gone.wires] == [4401, 4401]
+        assert here.wires[0].close_code is None
+        hub.receive(make_message(1))
+        hub.receive(make_message(1, user=2))
+        assert (gone.revisions, here.revisions) == ([[], []], [[1]])
+        # Nobody is left to be asked about.
+        await check(hub)
+        assert ledger.asked == [[1, 2], [2]]
+        assert hub.repairs == 0
+
     async def test_groups_that_the_broker_refused_are_joined(
         self, hub: Hub, layer: FakeLayer, box: Box, ledger: Ledger
     ) -> None:
         layer.errors["group_add"] = OSError("gone")
         pages = await open_pages(hub, 1, 1)
+        ledger.positions = {1: (EPOCH, 0)}
         await check(hub)
         assert layer.groups == set()
         # Back again; and what was told before it was joined is not missed.
