@@ -1,6 +1,6 @@
 """A broadcaster that keeps what it is given, for tests to look at."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import ClassVar
 
 from django.http import HttpRequest
@@ -15,6 +15,8 @@ class CollectingBroadcaster(BaseBroadcaster):
     """Sends nothing anywhere."""
 
     sent: ClassVar[list[Changes]] = []
+    # The keys of users whose sockets were to be closed, in order.
+    disconnected: ClassVar[list[str]] = []
     # Called at the moment of each change, when its transaction has just committed.
     listeners: ClassVar[list[Callable[[Changes], None]]] = []
 
@@ -23,6 +25,9 @@ class CollectingBroadcaster(BaseBroadcaster):
             self.sent.append(change)
             for listener in self.listeners:
                 listener(change)
+
+    def disconnect(self, user_keys: Collection[str]) -> None:
+        self.disconnected.extend(user_keys)
 
     def socket_url(self, request: HttpRequest) -> str | None:
         del request

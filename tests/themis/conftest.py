@@ -23,6 +23,15 @@ def sent(settings: Settings) -> Iterator[list[Changes]]:
     broadcaster.listeners.clear()
 
 
+@pytest.fixture
+def disconnected() -> Iterator[list[str]]:
+    """Whose sockets were closed, in order."""
+    keys = broadcasting.CollectingBroadcaster.disconnected
+    keys.clear()
+    yield keys
+    keys.clear()
+
+
 class Clock:
     """The time, which passes only when a test says so (and a microsecond a look)."""
 
