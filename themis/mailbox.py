@@ -270,7 +270,7 @@ def change(
     Raises:
         ObjectDoesNotExist: none of *ids* is a notification of *user*.
         EpochChangedError: the mailbox is in another epoch.
-        OperationalError: another transaction held the rows for half a second.
+        OperationalError: another transaction held the rows too long (see `hold`).
     """
     using = database()
     box = look(user)
@@ -290,7 +290,8 @@ def change(
         mine = mine.filter(Q(level=level) if level else Q())
         mine = mine.filter(Q(source_app=source_app) if source_app else Q())
     # Whoever deletes the user has the rows and wants the mailbox.
-    with hold([user], using, wait_ms=stamping.HOLDING_WAIT_MS) as stamps:
+    wait_ms = stamping.holding_wait_ms(using)
+    with hold([user], using, wait_ms=wait_ms) as stamps:
         if not stamps:
             raise Mailbox.DoesNotExist
         (held,) = stamps.values()
