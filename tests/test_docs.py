@@ -65,6 +65,7 @@ from themis.api import notifications
 from themis.listing import Filters
 from themis.models import Level, UserNotification, UserProfile
 from themis.notifications import notify_user
+from themis.signals import notification_created
 from themis.test import assert_notified
 
 PAGES = ["README.md", "CHANGELOG.md", *(f"docs/{p.name}" for p in ROOT.glob("docs/*"))]
@@ -204,6 +205,46 @@ def in_user(names: Names) -> Iterator[None]:
     names["user"] = User.objects.create_user("ada")
     yield
     assert not UserNotification.objects.exists()
+
+
+@contextmanager
+def in_everybody(names: Names) -> Iterator[None]:
+    User.objects.create_user("ada")
+    User.objects.create_user("gone", is_active=False)
+    yield
+    assert names["told"] == UserNotification.objects.count() == 1
+
+
+SOURCE: Any = {"source_app": "tasks", "source_model": "Task", "source_id": "42"}
+
+
+@contextmanager
+def in_opened(names: Names) -> Iterator[None]:
+    names["user"] = User.objects.create_user("ada")
+    row = notify_user(names["user"], "Overdue", **SOURCE)
+    assert row is not None
+    yield
+    row.refresh_from_db()
+    assert row.is_read
+
+
+@contextmanager
+def in_withdrawn(names: Names) -> Iterator[None]:
+    del names
+    notify_user(User.objects.create_user("ada"), "Overdue", **SOURCE)
+    yield
+    assert not UserNotification.objects.exists()
+
+
+@contextmanager
+def in_receiver(names: Names) -> Iterator[None]:
+    names["print"] = lambda *seen: names.setdefault("seen", seen)
+    yield
+    try:
+        notify_user(User.objects.create_user("ada"), "Overdue", **SOURCE)
+        assert names["seen"] == ("info", "tasks")
+    finally:
+        assert notification_created.disconnect(names["count"])
 
 
 @contextmanager

@@ -8,8 +8,9 @@ from contextlib import contextmanager
 from django.db import OperationalError, transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
 
-# PostgreSQL: lock_not_available, serialization_failure, deadlock_detected.
-_CONTENDED = frozenset({"55P03", "40001", "40P01"})
+# PostgreSQL: lock_not_available, serialization_failure, deadlock_detected, and
+# query_canceled, which is also the end of `limited_wait`.
+_CONTENDED = frozenset({"55P03", "40001", "40P01", "57014"})
 
 
 def is_contention(error: BaseException) -> bool:
@@ -66,8 +67,12 @@ def limited_wait(using: str, *, wait_ms: int) -> Iterator[None]:
     """
     Open a savepoint in the caller's transaction with a limit of its own on waiting.
 
-    The caller's `lock_timeout` is back afterwards. SQLite has one writer at a time,
-    so nobody waits for a row there.
+    No statement in it takes longer, however many locks it waits for. The caller's
+    limits are back afterwards. SQLite has one writer at a time, so nobody waits for a
+    row there.
+
+    Raises:
+        OperationalError: a lock was not to be had in time (see `is_contention`).
     """
     connection = transaction.get_connection(using)
     with transaction.atomic(using=using):
@@ -75,13 +80,20 @@ def limited_wait(using: str, *, wait_ms: int) -> Iterator[None]:
             yield
             return
         with connection.cursor() as cursor:
+            # A single lock ends the wait first, and its error says what was the matter.
             cursor.execute(
                 "SELECT current_setting('lock_timeout'),"
-                " set_config('lock_timeout', %s, true)",
-                [str(wait_ms)],
+                " current_setting('statement_timeout'),"
+                " set_config('lock_timeout', %s, true),"
+                " set_config('statement_timeout', %s, true)",
+                [str(wait_ms * 4 // 5), str(wait_ms)],
             )
-            usual = cursor.fetchone()[0]
+            usual = cursor.fetchone()[:2]
         yield
-        # Not after an error: the rollback of the savepoint takes the setting back.
+        # Not after an error: the rollback of the savepoint takes the settings back.
         with connection.cursor() as cursor:
-            cursor.execute("SELECT set_config('lock_timeout', %s, true)", [usual])
+            cursor.execute(
+                "SELECT set_config('lock_timeout', %s, true),"
+                " set_config('statement_timeout', %s, true)",
+                usual,
+            )
