@@ -64,7 +64,7 @@ $(NODE_STAMP): $(DEV_STAMP) package.json package-lock.json
 	@touch $@
 
 .PHONY: services
-services: $(DEV_STAMP) ## Install redis-server, PostgreSQL and Chromium where missing and allowed
+services: $(DEV_STAMP) ## Install redis-server, PostgreSQL, Chromium and gettext where missing and allowed
 	@PY=$(PY) scripts/install-services
 
 .PHONY: lock
@@ -76,6 +76,12 @@ lock: $(DEV_STAMP) ## Write requirements/*.txt anew from pyproject.toml (UPGRADE
 .PHONY: run
 run: setup ## Serve the demo on 127.0.0.1 (PORT=8000)
 	@PORT=$(PORT) exec $(PY) -m server
+
+## Translate
+
+.PHONY: messages
+messages: services ## Bring the catalogs in themis/locale up to date, and compile them
+	$(PY) -m tests.messages
 
 ## Check
 

@@ -3,8 +3,19 @@
 from __future__ import annotations
 
 from django.contrib import admin
+from django.contrib.auth.admin import UserAdmin
+from django.contrib.auth.models import User
 
 from demo.models import Request, Task
+from themis.admin import send_notification
+
+# Users, with the action that sends them a notification.
+admin.site.unregister(User)
+
+
+@admin.register(User)
+class NotifiableUserAdmin(UserAdmin):  # type: ignore[type-arg]
+    actions = (send_notification,)
 
 
 @admin.register(Task)

@@ -1,4 +1,4 @@
-"""Where the programs are that the tests start: redis-server, PostgreSQL and Chromium.
+"""Where the programs are that tests start: redis-server, PostgreSQL, Chromium, gettext.
 
 `python -m tests.programs redis-server` prints the path, or fails.
 """

@@ -34,6 +34,7 @@ from typing import Any
 import pytest
 from channels.layers import get_channel_layer
 from daphne.cli import CommandLineInterface
+from django.contrib import admin
 from django.contrib.auth.models import User
 from django.contrib.messages.storage.fallback import FallbackStorage
 from django.db.models.signals import ModelSignal, post_delete, post_save
@@ -321,6 +322,18 @@ def in_event(names: Names) -> Iterator[None]:
     past = timezone.now() - timedelta(seconds=1)
     UserNotification.objects.update(expires_at=past)
     assert not ada.themis_notifications.listed().exists()
+
+
+@contextmanager
+def in_admin(names: Names) -> Iterator[None]:
+    registered = type(admin.site.get_model_admin(User))
+    try:
+        yield
+        mine: Any = admin.site.get_model_admin(User)
+        assert mine.actions == [names["send_notification"]]
+    finally:
+        admin.site.unregister(User)
+        admin.site.register(User, registered)
 
 
 @contextmanager

@@ -23,6 +23,7 @@ import django
 from django.conf import settings
 settings.configure(
     INSTALLED_APPS=[
+        "django.contrib.admin",
         "django.contrib.auth",
         "django.contrib.contenttypes",
         "django.contrib.staticfiles",

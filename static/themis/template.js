@@ -58,7 +58,7 @@ export function languageOf(element) {
 
 /**
  * The texts of `<template data-themis="texts">`: `<span data-text="name">` each. One
- * with a count stands there once per sample, `data-sample="1"`, `"2"`, `"5"`…: the
+ * with a count stands there once per sample, `data-sample="0"`, `"1"`, `"2"`…: the
  * sample of the same plural category as the count is taken, the last one else.
  */
 export class Texts {

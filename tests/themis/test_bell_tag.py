@@ -151,6 +151,7 @@ class TestItsConfiguration:
         assert re.fullmatch(r"\w{64}", token)
         assert attributes == {
             "class": "themis",
+            "lang": "en-us",
             "data-list-url": "/notifications/",
             "data-mount-url": "/notifications/",
             "data-state-url": "/notifications/api/state",

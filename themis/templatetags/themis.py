@@ -18,6 +18,10 @@ register = template.Library()
 
 BADGE_LIMIT = 99
 
+# One number of each plural category that languages know (CLDR, cardinals): the script
+# finds the text for a count by the category, as `Intl.PluralRules` tells it.
+PLURAL_SAMPLES = (0, 1, 2, 3, 6, 11, 100)
+
 
 @register.simple_tag(takes_context=True)
 def themis_bell(context: template.Context) -> str:
@@ -54,5 +58,6 @@ def themis_bell(context: template.Context) -> str:
         "csrf_token": get_token(request),
         "unread": unread,
         "unread_label": label if unread else "",
+        "plural_samples": PLURAL_SAMPLES,
     }
     return render_to_string("themis/bell.html", {"themis": config})

@@ -1,0 +1,28 @@
+"""The host's accounts, whichever model they are, as the admin pages reach them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.contrib.admin import AdminSite
+from django.contrib.auth import get_user_model
+from django.http import HttpRequest
+
+
+def search_path() -> tuple[str, ...]:
+    """Return the lookup that finds rows by the name of their user, if it is a text."""
+    model = get_user_model()
+    name = model.USERNAME_FIELD
+    return () if model._meta.get_field(name).is_relation else (f"user__{name}",)
+
+
+def find_searchable_admin(site: AdminSite, request: HttpRequest) -> Any | None:
+    """Return the admin of the accounts on *site*, if the person may search there."""
+    model = get_user_model()
+    if not site.is_registered(model):
+        return None
+    model_admin = site.get_model_admin(model)
+    may_search = model_admin.get_search_fields(request) and (
+        model_admin.has_view_permission(request)
+    )
+    return model_admin if may_search else None
