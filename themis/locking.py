@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import TypeVar
 
-from django.db import OperationalError, transaction
+from django.db import OperationalError, connections, transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
+from django.http import HttpResponseBase
 
 # PostgreSQL: lock_not_available, serialization_failure, deadlock_detected, and
 # query_canceled, which is also the end of `limited_wait`.
@@ -26,6 +28,20 @@ def is_contention(error: BaseException) -> bool:
 def _isolated(connection: BaseDatabaseWrapper) -> bool:
     """Tell whether OPTIONS ask for more than PostgreSQL's READ COMMITTED."""
     return "isolation_level" in connection.settings_dict["OPTIONS"]
+
+
+View = TypeVar("View", bound=Callable[..., HttpResponseBase])
+
+
+def outside_transactions(view: View) -> View:
+    """
+    Exempt *view* from ``ATOMIC_REQUESTS``, whichever database has Themis' tables.
+
+    What it does is committed, and told to open pages, before it answers.
+    """
+    for alias in connections:
+        view = transaction.non_atomic_requests(using=alias)(view)
+    return view
 
 
 @contextmanager

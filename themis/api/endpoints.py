@@ -12,7 +12,6 @@ from django.core.exceptions import (
     RequestDataTooBig,
     SuspiciousOperation,
 )
-from django.db import transaction
 from django.http import HttpRequest, HttpResponse
 from django.http.multipartparser import MultiPartParserError
 from django.middleware.csrf import CsrfViewMiddleware
@@ -28,7 +27,7 @@ from themis.api.problems import (
     wrong_method,
 )
 from themis.events import encode
-from themis.locking import is_contention
+from themis.locking import is_contention, outside_transactions
 from themis.models import Mailbox
 
 View = Callable[..., HttpResponse]
@@ -59,7 +58,7 @@ def endpoint(*methods: str, public: bool = False) -> Callable[[View], View]:
             return response
 
         # Not without the check: `_admit` makes it, so that its refusal is a problem.
-        return csrf_exempt(transaction.non_atomic_requests(guarded))
+        return csrf_exempt(outside_transactions(guarded))
 
     return decorate
 

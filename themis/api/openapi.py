@@ -2,21 +2,16 @@
 
 from __future__ import annotations
 
-import json
 from http import HTTPStatus
 from typing import Any
 
 from django.conf import settings as django_settings
 from django.http import HttpRequest, HttpResponse
 from django.urls import reverse
-from django.utils.cache import (
-    get_conditional_response,
-    patch_cache_control,
-    set_response_etag,
-)
+from django.utils.cache import patch_cache_control
 
 from themis.api import problems
-from themis.api.endpoints import endpoint
+from themis.api.endpoints import answer, endpoint
 from themis.api.notifications import DEFAULT_LIMIT, MAX_LIMIT
 from themis.api.schemas import (
     CURSOR,
@@ -39,16 +34,12 @@ MAX_AGE = 300
 
 
 @endpoint("GET", public=True)
-def openapi(request: HttpRequest) -> HttpResponse:
+def openapi(request: HttpRequest) -> HttpResponse:  # noqa: ARG001 -- a view's
     """Answer with the document. It holds nothing personal, so anybody may read it."""
     mount = reverse("themis:list").rstrip("/") or "/"
-    response = HttpResponse(
-        json.dumps(describe(mount)), content_type="application/json"
-    )
+    response = answer(describe(mount))
     patch_cache_control(response, public=True, max_age=MAX_AGE)
-    set_response_etag(response)
-    answer = get_conditional_response(request, response["ETag"], response=response)
-    return answer or response
+    return response
 
 
 def describe(mount: str) -> Schema:
@@ -173,24 +164,18 @@ def _refused(*statuses: HTTPStatus) -> Schema:
 
 
 _ETAG: Schema = {"ETag": {"schema": string(), "required": True}}
-_NOT_MODIFIED: Schema = {
-    "description": "As `If-None-Match` has it.",
-    "headers": _ETAG,
-}
-_IF_NONE_MATCH: Schema = {
-    "name": "If-None-Match",
-    "in": "header",
-    "schema": string(),
-    "description": "The `ETag` of an earlier answer.",
-}
-
 _STATE: Schema = {
     "operationId": "readState",
     "summary": "What a client needs that holds a revision, or nothing yet.",
     "parameters": [
         _query("since", REVISION, "The revision that the client holds."),
         _query("epoch", EPOCH, "The epoch that it counts in; without it, a snapshot."),
-        _IF_NONE_MATCH,
+        {
+            "name": "If-None-Match",
+            "in": "header",
+            "schema": string(),
+            "description": "The `ETag` of an earlier answer.",
+        },
     ],
     "responses": {
         "200": _ok(
@@ -198,7 +183,7 @@ _STATE: Schema = {
             "All from the beginning, or what has changed.",
             headers=_ETAG,
         ),
-        "304": _NOT_MODIFIED,
+        "304": {"description": "As `If-None-Match` has it.", "headers": _ETAG},
         **_refused(HTTPStatus.BAD_REQUEST),
     },
 }
@@ -244,11 +229,7 @@ _DOCUMENT: Schema = {
     "operationId": "readDocument",
     "summary": "This document.",
     "security": [],
-    "parameters": [_IF_NONE_MATCH],
-    "responses": {
-        "200": _ok({"type": "object"}, "This document.", headers=_ETAG),
-        "304": _NOT_MODIFIED,
-    },
+    "responses": {"200": _ok({"type": "object"}, "This document.")},
 }
 
 
