@@ -1,4 +1,4 @@
-"""Where the programs are that tests start: redis-server, PostgreSQL, Chromium, gettext.
+"""Where the programs are that tests start: servers, Chromium, gettext and curl.
 
 `python -m tests.programs redis-server` prints the path, or fails.
 """
