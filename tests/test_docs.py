@@ -723,6 +723,7 @@ def test_two_servers_ring_the_bells_of_both(
 # Clients that are no browsers
 
 
+CURL = claim("curl")
 _SITE_LINE = "https://www.example.com"
 
 
@@ -739,7 +740,7 @@ def test_the_curl_commands_work(serve: Serve, tmp_path: Path) -> None:
     programs.require("curl")
     one = serve()
     _notify(one, "A task")
-    sign_in, ask, write = claim("curl")
+    sign_in, ask, write = CURL
     assert _SITE_LINE in sign_in.text
 
     def curl(*blocks: str) -> str:

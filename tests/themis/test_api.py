@@ -1230,7 +1230,7 @@ class TestAtomicRequests:
         for verb in VERBS:
             post(client, verb, {"ids": [str(row.pk)]})
         client.get("/notifications/")
-        client.post("/notifications/", {"ids": row.pk})
+        client.post("/notifications/", {"verb": "read", "ids": row.pk})
         client.get(f"/notifications/{row.pk}/open/")
         assert len(inside) >= 8
         assert not any(inside)

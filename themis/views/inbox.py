@@ -7,7 +7,7 @@ from datetime import datetime
 
 from django.contrib.auth.decorators import login_required
 from django.core.exceptions import BadRequest, ObjectDoesNotExist
-from django.db import OperationalError, transaction
+from django.db import OperationalError
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
 from django.shortcuts import render
 from django.urls import reverse
@@ -21,7 +21,7 @@ from themis import mailbox
 from themis.events import Changes, Snapshot, parse_time, wire_time
 from themis.forms import ActionForm
 from themis.listing import Page, read_page
-from themis.locking import is_contention
+from themis.locking import is_contention, outside_transactions
 from themis.models import Level, is_open
 from themis.queries import database, plain
 from themis.revisions import COUNT_LIMIT, Box
@@ -40,9 +40,7 @@ class _Done:
     at: str
 
 
-@method_decorator(
-    [transaction.non_atomic_requests, never_cache, login_required], name="dispatch"
-)
+@method_decorator([outside_transactions, never_cache, login_required], name="dispatch")
 class NotificationListView(View):
     """The notifications of the person, the newest first; works without JavaScript."""
 

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from django.contrib.auth.decorators import login_required
 from django.core.exceptions import ObjectDoesNotExist
-from django.db import OperationalError, transaction
+from django.db import OperationalError
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.urls import reverse
 from django.utils import timezone
@@ -16,7 +16,7 @@ from django.views.decorators.http import require_safe
 from themis import mailbox
 from themis.content import is_safe_url
 from themis.listing import Cursor, Filters, read_page
-from themis.locking import is_contention
+from themis.locking import is_contention, outside_transactions
 from themis.models import UserNotification
 from themis.queries import database, plain
 from themis.views.places import Place
@@ -24,7 +24,7 @@ from themis.views.telling import tell_gone
 
 
 @require_safe
-@transaction.non_atomic_requests
+@outside_transactions
 @never_cache
 @login_required
 def open_notification(request: HttpRequest, pk: int) -> HttpResponse:

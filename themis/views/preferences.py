@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict
 
 from django.contrib.auth.decorators import login_required
-from django.db import OperationalError, transaction
+from django.db import OperationalError
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.shortcuts import render
 from django.urls import reverse
@@ -15,14 +15,12 @@ from django.views import View
 from django.views.decorators.cache import never_cache
 
 from themis.forms import PreferencesForm
-from themis.locking import is_contention
+from themis.locking import is_contention, outside_transactions
 from themis.profiles import change_preferences, read_preferences
 from themis.views.telling import tell, tell_busy
 
 
-@method_decorator(
-    [transaction.non_atomic_requests, never_cache, login_required], name="dispatch"
-)
+@method_decorator([outside_transactions, never_cache, login_required], name="dispatch")
 class PreferencesView(View):
     """What the person wants to be told, and how; works without JavaScript."""
 
