@@ -57,6 +57,8 @@ class Page:
         # What was new to the page: titles, and when each came (time.monotonic).
         self.rung: list[str] = []
         self.rung_at: dict[str, float] = {}
+        # When the page first held each revision (time.time).
+        self.told_at: dict[int, float] = {}
         self._cookie = cookie
         self._origin: Any = origin or server.url
         self._socket: ClientConnection | None = None
@@ -132,6 +134,7 @@ class Page:
         if frame["type"] not in {"snapshot", "changes"}:
             return
         outcome, news = self.mirror.apply(frame)
+        self.told_at.setdefault(self.mirror.revision, time.time())
         if outcome == "gap":
             await self.say({"type": "sync", **self.mirror.position})
         # Newest first on the wire; it rings in the order that they were made.

@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 import time
+from datetime import timedelta
 from types import TracebackType
 from typing import Any, Self
 
@@ -53,6 +54,15 @@ class Sender:
         """Notify of each title; the seconds that each call took."""
         took: list[float] = self._ask("notify", user=user, titles=titles, how=how)
         return took
+
+    def remind(self, *users: str, seconds: float) -> float:
+        """Notify each of what expires then; when that is (seconds since 1970)."""
+        expires_at: float = self._ask("remind", users=users, seconds=seconds)
+        return expires_at
+
+    def delete(self, user: str, how: str = "orm") -> None:
+        """Delete the user, by the ORM or ("sql") past it."""
+        self._ask("delete", user=user, how=how)
 
     def stream(self, seed: int, count: int, users: list[str]) -> dict[str, list[str]]:
         """Notify in one way or the other; the titles that each user must see."""
@@ -126,6 +136,8 @@ def main() -> None:
 
     verbs: dict[str, Any] = {
         "notify": notify,
+        "remind": remind,
+        "delete": delete,
         "stream": stream,
         "hold": hold,
         "release": release,
@@ -133,6 +145,30 @@ def main() -> None:
     for line in sys.stdin:
         verb, arguments = json.loads(line)
         print(json.dumps(verbs[verb](**arguments)), flush=True)  # noqa: T201
+
+
+def remind(users: list[str], seconds: float) -> float:
+    from django.contrib.auth.models import User  # noqa: PLC0415 -- needs the apps
+    from django.utils import timezone  # noqa: PLC0415
+
+    from themis.notifications import notify_user  # noqa: PLC0415
+
+    expires_at = timezone.now() + timedelta(seconds=seconds)
+    for user in users:
+        account = User.objects.get(username=user)
+        notify_user(account, "a reminder", expires_at=expires_at)
+    return expires_at.timestamp()
+
+
+def delete(user: str, how: str) -> None:
+    from django.contrib.auth.models import User  # noqa: PLC0415 -- needs the apps
+    from django.db.models.signals import post_delete  # noqa: PLC0415
+
+    account = User.objects.get(username=user)
+    if how == "sql":
+        # As SQL has it, nobody hears of it.
+        post_delete.disconnect(sender=User, dispatch_uid="themis.disconnect")
+    account.delete()
 
 
 if __name__ == "__main__":

@@ -11,6 +11,7 @@ from tests.conftest import MakeDatabase, Serve
 from tests.faults.conftest import ServeTwo, StartSender
 from tests.faults.sender import Sender
 from tests.processes import DaphneServer, RedisServer, free_port
+from tests.waiting import await_until
 
 # Where the reconciler isn't the point, checks that never come prove that it was pushed.
 NEVER = "3600"
@@ -91,6 +92,88 @@ class TestTogether:
             for title in ("held back", "meanwhile"):
                 await grace.rings(title, within=5)
             assert sorted(grace.rung) == ["held back", "meanwhile"]
+
+
+class TestExpiry:
+    async def test_both_follow_at_the_second_by_one_revision(
+        self, serve_two: ServeTwo, start_sender: StartSender
+    ) -> None:
+        servers = serve_two(THEMIS_REALTIME_CHECK_INTERVAL=NEVER)
+        sender = start_sender(servers[0])
+        async with AsyncExitStack() as stack:
+            pages = await open_pages(stack, servers)
+            # Known of a push to one, of the state to the other that comes later.
+            at = await asyncio.to_thread(sender.remind, "ada", seconds=3)
+            pages += await open_pages(stack, servers)
+            await in_thread(sender, "stays")
+            for page in pages:
+                await await_until(lambda page=page: page.mirror.unread == 2)
+            for page in pages:
+                await await_until(lambda page=page: page.mirror.unread == 1)
+            late = [page.told_at[3] - at for page in pages]
+            assert min(late) >= 0
+            assert max(late) < BUSY * 0.5
+            # Whoever else stamped would have made a fourth.
+            await in_thread(sender, "the end")
+            for page in pages:
+                await page.rings("the end")
+                assert page.state_frames[-1]["revision"] == 4
+                assert len(page.state_frames[-2]["removed"]) == 1
+        for server in servers:
+            assert "left to the reconciler" not in server.log
+            assert "Repaired" not in server.log
+
+    async def test_many_users_at_once(
+        self, serve_two: ServeTwo, start_sender: StartSender
+    ) -> None:
+        """A meeting that all were reminded of begins."""
+        servers = serve_two(THEMIS_REALTIME_CHECK_INTERVAL=NEVER)
+        sender = start_sender(servers[0])
+        async with AsyncExitStack() as stack:
+            pages = []
+            for name in ("ada", "grace"):
+                cookie = sign_in(servers[0], name)
+                for server in servers:
+                    page = Page(server, cookie)
+                    pages.append(await stack.enter_async_context(page))
+            at = await asyncio.to_thread(sender.remind, "ada", "grace", seconds=2)
+            for page in pages:
+                await page.rings("a reminder")
+            for page in pages:
+                await await_until(lambda page=page: page.mirror.revision == 2)
+                assert page.mirror.unread == 0
+                assert 0 <= page.told_at[2] - at < BUSY * 0.5
+
+
+class TestDeletedUsers:
+    async def test_their_sockets_are_closed_in_every_process(
+        self, serve_two: ServeTwo, start_sender: StartSender
+    ) -> None:
+        servers = serve_two(THEMIS_REALTIME_CHECK_INTERVAL=NEVER)
+        sender = start_sender(servers[0])
+        graces = sign_in(servers[0], "grace")
+        async with AsyncExitStack() as stack, Page(servers[1], graces) as grace:
+            pages = await open_pages(stack, servers)
+            await in_thread(sender, "the last one")
+            await everywhere(pages, "the last one")
+            await asyncio.to_thread(sender.delete, "ada")
+            assert {await page.wait_closed() for page in pages} == {4401}
+            # Coming back with the old session is no way in.
+            for page in pages:
+                await page.open()
+            assert {await page.wait_closed() for page in pages} == {4401}
+            await asyncio.to_thread(sender.notify, "grace", "still here")
+            await grace.rings("still here")
+
+    async def test_what_nobody_was_told_of_the_check_finds(
+        self, serve_two: ServeTwo, start_sender: StartSender
+    ) -> None:
+        servers = serve_two(THEMIS_REALTIME_CHECK_INTERVAL=SOON)
+        sender = start_sender(servers[0])
+        async with AsyncExitStack() as stack:
+            pages = await open_pages(stack, servers)
+            await asyncio.to_thread(sender.delete, "ada", how="sql")
+            assert {await page.wait_closed() for page in pages} == {4401}
 
 
 class TestRedis:
