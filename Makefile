@@ -77,6 +77,10 @@ lock: $(DEV_STAMP) ## Write requirements/*.txt anew from pyproject.toml (UPGRADE
 run: setup ## Serve the demo on 127.0.0.1 (PORT=8000)
 	@PORT=$(PORT) exec $(PY) -m server
 
+.PHONY: worker
+worker: setup ## Run the demo's Celery worker (needs REDIS_URL, as does the server then)
+	@exec $(PY) -m server.worker
+
 ## Translate
 
 .PHONY: messages

@@ -1,13 +1,14 @@
-"""The signal trigger: who is given a task hears of it."""
+"""The signal triggers: who is given a task hears of it, until it is deleted."""
 
 from __future__ import annotations
 
 from typing import Any
 
-from django.db.models.signals import post_save
+from django.db.models.signals import post_delete, post_save
 from django.dispatch import receiver
 
 from demo.models import Task
+from themis.models import UserNotification
 from themis.notifications import notify_user
 
 
@@ -31,3 +32,15 @@ def notify_task_assigned(
             source_id=str(instance.pk),
             deduplicate=True,
         )
+
+
+@receiver(post_delete, sender=Task)
+def cleanup_task_notifications(
+    sender: type[Task],  # noqa: ARG001
+    instance: Task,
+    **kwargs: Any,  # noqa: ARG001
+) -> None:
+    """Take back what a deleted task caused."""
+    UserNotification.objects.filter(
+        source_app="tasks", source_model="Task", source_id=str(instance.pk)
+    ).delete()

@@ -9,7 +9,8 @@ DJANGO_ALLOWED_HOSTS         host names separated by commas, required without DE
 DJANGO_CSRF_TRUSTED_ORIGINS  origins (https://example.com) separated by commas
 DJANGO_HTTPS                 1 behind a proxy that ends TLS and sets X-Forwarded-Proto
 DATABASE_URL                 default: SQLite in db.sqlite3
-REDIS_URL                    default: none, the channel layer stays in the process
+REDIS_URL                    default: none; the channel layer stays in the process, and
+                             Celery's tasks run where they are called
 THEMIS_…                     the settings of Themis that hold a number or a URL
 """
 
@@ -47,6 +48,8 @@ if not ALLOWED_HOSTS and not DEBUG:
     )
 
 INSTALLED_APPS = [
+    # Loads the Celery app before the demo's tasks ask for one.
+    "server",
     # Before Themis, so that its template takes the place of themis/base.html.
     "demo",
     "django.contrib.admin",
@@ -149,6 +152,27 @@ def channel_layers(redis_url: str) -> dict[str, dict[str, Any]]:
 
 
 CHANNEL_LAYERS = channel_layers(environment.text("REDIS_URL"))
+
+# Tasks
+
+
+def celery_broker(redis_url: str) -> str:
+    """Return the broker's address as Celery writes it."""
+    if redis_url.startswith("unix://"):
+        return "redis+socket://" + redis_url.removeprefix("unix://")
+    return redis_url
+
+
+# Without a broker there is no worker either: a task runs at once, in its caller.
+CELERY_BROKER_URL = celery_broker(environment.text("REDIS_URL")) or "memory://"
+CELERY_TASK_ALWAYS_EAGER = CELERY_BROKER_URL == "memory://"
+# Nobody asks what a task has returned.
+CELERY_TASK_IGNORE_RESULT = True
+# A Redis that hangs holds up a view for no longer than this. The worker itself waits
+# in turns of a second.
+CELERY_BROKER_TRANSPORT_OPTIONS = {"socket_timeout": 5, "socket_connect_timeout": 1}
+CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
+CELERY_TIMEZONE = "UTC"
 
 # Themis
 

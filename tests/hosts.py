@@ -71,17 +71,17 @@ class Visitor:
             return urllib.parse.urlsplit(str(response.url)).path
 
     def sign_in(self, path: str, username: str, password: str = password) -> None:
+        self.submit(path, username=username, password=password, next="/")
+        assert any(cookie.name == "sessionid" for cookie in self._jar)
+
+    def submit(self, path: str, **fields: str) -> str:
+        """Fill in the form of a page; the page that it leads to."""
         token = re.search(r'csrfmiddlewaretoken" value="(\w+)"', self.get(path))
         assert token, path
-        form = {
-            "username": username,
-            "password": password,
-            "csrfmiddlewaretoken": token[1],
-            "next": "/",
-        }
+        form = {"csrfmiddlewaretoken": token[1], **fields}
         data = urllib.parse.urlencode(form).encode()
-        self._opener.open(self.url + path, data, timeout=10).close()
-        assert any(cookie.name == "sessionid" for cookie in self._jar)
+        with self._opener.open(self.url + path, data, timeout=20) as response:
+            return str(response.read(), "utf-8")
 
     def socket(self) -> ClientConnection:
         cookies = "; ".join(f"{cookie.name}={cookie.value}" for cookie in self._jar)

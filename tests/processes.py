@@ -365,6 +365,7 @@ class DaphneServer(PrivateProcess):
         return [sys.executable, "-m", "server"]
 
     def environment(self) -> dict[str, str]:
+        """What a process needs to have the same settings."""
         return super().environment() | self._variables
 
     def is_ready(self) -> bool:
@@ -377,6 +378,39 @@ class DaphneServer(PrivateProcess):
         except OSError:
             return False
         return True
+
+
+class CeleryWorker(PrivateProcess):
+    """A Celery worker of the project, with a pool of processes, beside a server."""
+
+    name = "celery"
+
+    def __init__(
+        self, server: DaphneServer, *, processes: int = 2, options: Iterable[str] = ()
+    ) -> None:
+        super().__init__()
+        self._server = server
+        self._arguments = [f"--concurrency={processes}", *options]
+
+    def command(self) -> list[str]:
+        # Nobody to gossip with: that makes its start and its end quick.
+        quiet = ["--without-gossip", "--without-mingle", "--without-heartbeat"]
+        program = [sys.executable, "-m", "server.worker", "--pool=prefork"]
+        return [*program, *quiet, *self._arguments]
+
+    def environment(self) -> dict[str, str]:
+        return self._server.environment()
+
+    def is_ready(self) -> bool:
+        return " ready." in self.log
+
+    def kill(self) -> None:
+        """Also the processes of the pool, which would live on for a while."""
+        pool = _children_of(self.pid) if self.running else []
+        super().kill()
+        for pid in pool:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
 
 
 def manage(*arguments: str, env: Mapping[str, str]) -> str:

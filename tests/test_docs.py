@@ -11,6 +11,7 @@ import asyncio
 import doctest
 import inspect
 import io
+import itertools
 import json
 import os
 import re
@@ -39,6 +40,8 @@ from daphne.cli import CommandLineInterface
 from django.contrib import admin
 from django.contrib.auth.models import User
 from django.contrib.messages.storage.fallback import FallbackStorage
+from django.core.management import call_command
+from django.db import transaction
 from django.db.models.signals import ModelSignal, post_delete, post_save
 from django.db.utils import ConnectionHandler
 from django.http import HttpRequest
@@ -49,7 +52,8 @@ from django.utils import timezone
 from pytest_django import Settings
 
 import server.security
-from demo.models import Request, Task
+from demo.models import Report, Request, Task, Team
+from demo.tasks import notify_report_ready
 from realtime import origins
 from realtime.protocol import CloseCode
 from server import launch
@@ -359,6 +363,94 @@ def in_failure(names: Names) -> Iterator[None]:
     names["user"] = ada = User.objects.create_user("ada")
     notify_user(ada, "Task assigned: Deploy v2", url="/tasks/42/", source_id=42)
     yield
+
+
+@contextmanager
+def in_command(names: Names) -> Iterator[None]:
+    names["Task"] = Task
+    yield
+    ada = User.objects.create_user("ada")
+    due = timezone.now().date() - timedelta(days=1)
+    for assignee in (ada, None):
+        Task.objects.create(title="Deploy v2", assignee=assignee, due_date=due)
+    for count in (1, 0):
+        printed = io.StringIO()
+        call_command(names["Command"](), stdout=printed)
+        assert printed.getvalue() == f"Sent {count} overdue notification(s)\n"
+    assert _only_title(ada) == "Overdue: Deploy v2"
+
+
+@contextmanager
+def in_celery(names: Names) -> Iterator[None]:
+    names["Report"] = Report
+    names["__name__"] = "reports.tasks"
+    yield
+    ada = User.objects.create_user("ada")
+    report = Report.objects.create(owner=ada)
+    names["notify_report_ready"].delay(ada.pk, report.pk)
+    assert _only_title(ada) == "Report ready"
+
+
+@contextmanager
+def in_enqueue(names: Names) -> Iterator[None]:
+    names |= {"Report": Report, "notify_report_ready": notify_report_ready}
+    yield
+    ada = User.objects.create_user("ada")
+    with transaction.atomic():
+        report = names["order_report"](ada, "weekly")
+        assert not UserNotification.objects.exists()
+    assert report == Report.objects.get()
+    assert _only_title(ada) == "Report ready"
+
+
+@contextmanager
+def in_team(names: Names) -> Iterator[None]:
+    yield
+    ada, grace, eve = (User.objects.create_user(n) for n in ("ada", "grace", "eve"))
+    team = Team.objects.create(name="Operations")
+    team.members.add(ada, grace)
+    names["notify_team"](team, "Lunch", "At one.", level="success")
+    assert _only_title(ada) == _only_title(grace) == "Lunch"
+    assert not eve.themis_notifications.exists()
+
+
+@contextmanager
+def in_everybody(names: Names) -> Iterator[None]:
+    ada, grace = (User.objects.create_user(n) for n in ("ada", "grace"))
+    grace.profile.notification_min_level = "danger"
+    grace.profile.save()
+    User.objects.create_user("gone", is_active=False)
+    yield
+    assert names["count"] == 1
+    assert _only_title(ada) == "Maintenance tonight"
+
+
+@contextmanager
+def in_look(names: Names) -> Iterator[None]:
+    names["Task"] = Task
+    yield
+    ada = User.objects.create_user("ada")
+    task = Task.objects.create(title="Deploy v2")
+    task.assignee = ada
+    task.save()
+    assert ada.themis_notifications.unread().count() == 1
+    request: Any = RequestFactory().get("/")
+    request.user = ada
+    assert names["task_detail"](request, task.pk).status_code == 200
+    assert ada.themis_notifications.unread().count() == 0
+
+
+@contextmanager
+def in_withdraw(names: Names) -> Iterator[None]:
+    people = [User.objects.create_user(name) for name in ("ada", "grace")]
+    names["event"] = SimpleNamespace(pk=1)
+    for pk, ada in itertools.product((1, 2), people):
+        notify_user(
+            ada, "Soon", source_app="events", source_model="Event", source_id=pk
+        )
+    yield
+    left = UserNotification.objects.values_list("source_id", flat=True)
+    assert [*left] == ["2", "2"]
 
 
 @contextmanager

@@ -7,25 +7,10 @@ from django.test import Client
 from pytest_django import Settings
 
 from demo.models import Request, Task
+from tests.demo.conftest import signed_in
 from themis.models import UserNotification
 
 pytestmark = [pytest.mark.django_db, pytest.mark.urls("server.urls")]
-
-
-@pytest.fixture
-def ada() -> User:
-    return User.objects.create_user("ada")
-
-
-@pytest.fixture
-def grace() -> User:
-    return User.objects.create_user("grace")
-
-
-def signed_in(user: User) -> Client:
-    client = Client()
-    client.force_login(user)
-    return client
 
 
 def assign(client: Client, task: Task, user: User | None) -> int:
@@ -187,9 +172,3 @@ class TestOneClickSignIn:
     def test_not_by_a_link(self, settings: Settings) -> None:
         settings.DEBUG = True
         assert Client().get("/sign-in/ada/").status_code == 405
-
-
-@pytest.mark.parametrize("path", ["/tasks/", "/requests/"])
-def test_the_lists_are_for_people_signed_in(path: str) -> None:
-    response = Client().get(path)
-    assert response["Location"] == f"/accounts/login/?next={path}"

@@ -160,6 +160,40 @@ def test_redis_is_used_by_pub_sub_and_never_waited_for_long() -> None:
     assert host["socket_timeout"] == host["socket_connect_timeout"] == 1
 
 
+def test_without_redis_a_task_runs_where_it_is_called() -> None:
+    values = settings(**DEVELOPMENT)
+    assert values["CELERY_TASK_ALWAYS_EAGER"] is True
+    assert values["CELERY_BROKER_URL"] == "memory://"
+
+
+@pytest.mark.parametrize(
+    ("redis_url", "broker"),
+    [
+        ("redis://redis.example:6380/1", "redis://redis.example:6380/1"),
+        ("unix:///run/redis.sock", "redis+socket:///run/redis.sock"),
+    ],
+)
+def test_redis_carries_tasks_to_workers(redis_url: str, broker: str) -> None:
+    values = settings(**PRODUCTION, REDIS_URL=redis_url)
+    assert values["CELERY_TASK_ALWAYS_EAGER"] is False
+    assert values["CELERY_BROKER_URL"] == broker
+
+
+def test_celery_finds_its_app_in_the_project() -> None:
+    run = python(
+        "from celery.app.utils import find_app; app = find_app('server'); "
+        "app.loader.import_default_modules(); print(*sorted(app.tasks))",
+        DEVELOPMENT,
+    )
+    assert "demo.tasks.notify_report_ready" in run.stdout.split(), run.stderr
+
+
+def test_a_worker_without_a_broker_says_what_it_needs() -> None:
+    run = python("from server import worker; raise SystemExit(worker.main([]))", {})
+    assert run.returncode == 1
+    assert run.stderr.startswith("REDIS_URL is not set")
+
+
 def test_settings_of_themis_come_from_the_environment_or_keep_their_default() -> None:
     assert not [name for name in settings(**DEVELOPMENT) if name.startswith("THEMIS_")]
     values = settings(
