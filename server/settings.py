@@ -164,8 +164,10 @@ def celery_broker(redis_url: str) -> str:
 
 
 # Without a broker there is no worker either: a task runs at once, in its caller.
-CELERY_BROKER_URL = celery_broker(environment.text("REDIS_URL")) or "memory://"
-CELERY_TASK_ALWAYS_EAGER = CELERY_BROKER_URL == "memory://"
+CELERY_BROKER_URL = (
+    celery_broker(environment.text("REDIS_URL")) or "memory://localhost/"
+)
+CELERY_TASK_ALWAYS_EAGER = CELERY_BROKER_URL.startswith("memory:")
 # Nobody asks what a task has returned.
 CELERY_TASK_IGNORE_RESULT = True
 # A Redis that hangs holds up a view for no longer than this. The worker itself waits

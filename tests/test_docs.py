@@ -415,7 +415,7 @@ def in_team(names: Names) -> Iterator[None]:
 
 
 @contextmanager
-def in_everybody(names: Names) -> Iterator[None]:
+def in_many(names: Names) -> Iterator[None]:
     ada, grace = (User.objects.create_user(n) for n in ("ada", "grace"))
     grace.profile.notification_min_level = "danger"
     grace.profile.save()

@@ -163,7 +163,7 @@ def test_redis_is_used_by_pub_sub_and_never_waited_for_long() -> None:
 def test_without_redis_a_task_runs_where_it_is_called() -> None:
     values = settings(**DEVELOPMENT)
     assert values["CELERY_TASK_ALWAYS_EAGER"] is True
-    assert values["CELERY_BROKER_URL"] == "memory://"
+    assert values["CELERY_BROKER_URL"] == "memory://localhost/"
 
 
 @pytest.mark.parametrize(
