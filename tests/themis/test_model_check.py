@@ -47,7 +47,7 @@ from themis.models import (
     UserProfile,
     make_epoch,
 )
-from themis.notifications import notify_user
+from themis.notifications import mark_read, notify_user, notify_users, withdraw
 
 WINDOW = 3
 CHANGES_LIMIT = 5
@@ -63,6 +63,13 @@ TABLES = (UserNotification, Tombstone, Mailbox, UserProfile)
 def plain(model: type[models.Model]) -> models.QuerySet[Any]:
     """All rows, with writes that nothing follows."""
     return models.QuerySet(model)
+
+
+def source_of(source_id: str) -> dict[str, str]:
+    """A source whole, or none."""
+    if not source_id:
+        return {}
+    return {"source_app": "tasks", "source_model": "Task", "source_id": source_id}
 
 
 @dataclass
@@ -115,7 +122,16 @@ class Act:
     """One write by host code."""
 
     kind: Literal[
-        "notify", "update", "save", "delete", "remove", "move", "prefer", "bulk", "late"
+        *(
+            "notify",
+            "notify_users",
+            "mark_read",
+            "withdraw",
+            "update",
+            "save",
+            "delete",
+        ),
+        *("remove", "move", "prefer", "bulk", "late"),
     ]
     user: int
     pick: int
@@ -135,6 +151,7 @@ ACTS = st.builds(
             *("notify", "notify", "notify", "notify", "notify", "notify"),
             *("update", "update", "save", "save", "remove", "remove"),
             *("delete", "move", "prefer", "bulk", "late"),
+            *("notify_users", "mark_read", "withdraw"),
         )
     ),
     user=USERS,
@@ -290,17 +307,13 @@ class MailboxMachine(RuleBasedStateMachine):
             asked=act.deduplicate,
             steady=act.lifetime is None,
         )
-        now = self.clock.time
-        duplicate = any(
-            other.is_open(now) and other.identity == made.identity
-            for other in self.known.values()
-        )
+        duplicate = self._has_duplicate(made)
         row = notify_user(
             user,
             made.title,
-            source_id=made.source_id,
             deduplicate=act.deduplicate,
             expires_at=made.expires_at,
+            **source_of(made.source_id),
         )
         if act.deduplicate and duplicate:
             assert row is None, "a duplicate was let through"
@@ -310,6 +323,79 @@ class MailboxMachine(RuleBasedStateMachine):
         if transaction.get_connection().in_atomic_block:
             # Else it stamps itself, and nothing that somebody left behind.
             self.touched.add(user.pk)
+
+    def _act_notify_users(self, act: Act) -> None:
+        """Both users, by the rules of each."""
+        title = self._title(act)
+        made = {
+            user.pk: Known(
+                user_id=user.pk,
+                source_id=act.source,
+                title=title,
+                level="info",
+                expires_at=self._expiry(act),
+                asked=act.deduplicate,
+                steady=act.lifetime is None,
+            )
+            for user in self.users
+        }
+        told = {
+            key
+            for key, known in made.items()
+            if not (act.deduplicate and self._has_duplicate(known))
+        }
+        before = set(plain(UserNotification).values_list("pk", flat=True))
+        count = notify_users(
+            self.users,
+            title,
+            deduplicate=act.deduplicate,
+            expires_at=self._expiry(act),
+            **source_of(act.source),
+        )
+        rows = plain(UserNotification).exclude(pk__in=before)
+        assert count == len(told)
+        assert sorted(row.user_id for row in rows) == sorted(told)
+        for row in rows:
+            self.known[row.pk] = made[row.user_id]
+        if transaction.get_connection().in_atomic_block:
+            self.touched |= told
+
+    def _has_duplicate(self, made: Known) -> bool:
+        now = self.clock.time
+        return any(
+            other.is_open(now) and other.identity == made.identity
+            for other in self.known.values()
+        )
+
+    def _act_mark_read(self, act: Act) -> None:
+        """The person has opened the thing itself."""
+        user, source = self.users[act.user], act.source or "0"
+        now = self.clock.time
+        chosen = [
+            pk
+            for pk, row in self.known.items()
+            if (row.user_id, row.source_id) == (user.pk, source) and row.is_open(now)
+        ]
+        assert mark_read(user, **source_of(source)) == len(chosen)
+        times = plain(UserNotification).filter(pk__in=chosen).values("read_at")
+        for pk in chosen:
+            self.known[pk].read_at = times.get(pk=pk)["read_at"]
+            self.known[pk].meddled = True
+            if transaction.get_connection().in_atomic_block:
+                self.touched.add(user.pk)
+
+    def _act_withdraw(self, act: Act) -> None:
+        """The thing is gone, for everybody."""
+        source = act.source or "0"
+        chosen = [pk for pk, row in self.known.items() if row.source_id == source]
+        users = {self.known[pk].user_id for pk in chosen}
+        assert withdraw(**source_of(source)) == len(chosen)
+        touched = set(self.touched)
+        self._forget(chosen)
+        if not transaction.get_connection().in_atomic_block:
+            self.touched = touched
+        else:
+            self.touched |= users
 
     def _title(self, act: Act) -> str:
         """A title of its own for what has a source; some have neither."""
@@ -330,8 +416,8 @@ class MailboxMachine(RuleBasedStateMachine):
         row = UserNotification(
             user=user,
             title=self._title(act),
-            source_id=act.source,
             deduplicate=True,
+            **source_of(act.source),
         )
         with ringing.followed("default") as users:
             models.Model.save(row, force_insert=True)
@@ -461,7 +547,7 @@ class MailboxMachine(RuleBasedStateMachine):
             "restore": {"dismissed_at": None},
             "expire": {"expires_at": self._expiry(act)},
             "retitle": {"title": f"Title {self.titles}"},
-            "resource": {"source_id": f"{act.pick % 3}"},
+            "resource": source_of(f"{act.pick % 3}"),
         }
         return changes[act.change]
 
@@ -469,7 +555,8 @@ class MailboxMachine(RuleBasedStateMachine):
         for pk in picked:
             row = self.known[pk]
             self.touched.add(row.user_id)
-            self.known[pk] = changed = replace(row, **changes, meddled=True)
+            told = {name: changes[name] for name in vars(row).keys() & changes}
+            self.known[pk] = changed = replace(row, **told, meddled=True)
             if changed.dismissed_at is not None or changed.expires_at is not None:
                 changed.steady = False
 
