@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from channels.layers import get_channel_layer
@@ -13,7 +13,7 @@ from themis.broadcasters import BaseBroadcaster
 from themis.conf import settings
 from themis.events import Changes, encode
 
-from .groups import group_of
+from .groups import EVERY_HUB, group_of
 from .hub import is_local, running_hubs
 from .publishing import get_publisher
 
@@ -22,6 +22,11 @@ if TYPE_CHECKING:
 
 # A push of more is a poke: the hub reads it once for all sockets of the user.
 MAX_PUSH_BYTES = 32 * 1024
+# From so many pushes at once on, they go to all hubs together: a message to a group
+# costs the same whatever it holds, and more hubs that look through it cost less.
+BUNDLE = 20
+# How many characters of frames one message holds, about.
+BUNDLE_LENGTH = 256 * 1024
 
 
 def to_message(changes: Changes) -> dict[str, Any]:
@@ -76,5 +81,22 @@ def _send(messages: Sequence[dict[str, Any]]) -> None:
                     hub.loop.call_soon_threadsafe(hub.receive, message)
         return
     publisher = get_publisher()
+    if len(messages) < BUNDLE:
+        for message in messages:
+            publisher.send(group_of(message["user"]), message)
+        return
+    for bundle in _bundles(messages):
+        publisher.send(EVERY_HUB, {"type": "themis.bundle", "v": 1, "messages": bundle})
+
+
+def _bundles(messages: Sequence[dict[str, Any]]) -> Iterator[list[dict[str, Any]]]:
+    bundle: list[dict[str, Any]] = []
+    length = 0
     for message in messages:
-        publisher.send(group_of(message["user"]), message)
+        bundle.append(message)
+        length += len(message.get("text") or "")
+        if length > BUNDLE_LENGTH:
+            yield bundle
+            bundle, length = [], 0
+    if bundle:
+        yield bundle

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from hashlib import blake2b
 
+# All hubs are in it: for what concerns many users at once.
+EVERY_HUB = "themis.hubs"
+
 
 def group_of(user_key: str) -> str:
     """

@@ -19,7 +19,7 @@ from channels.layers import InMemoryChannelLayer, get_channel_layer
 from themis.conf import settings
 
 from .feeds import Feed
-from .groups import group_of
+from .groups import EVERY_HUB, group_of
 from .protocol import CloseCode, ping_frame
 from .readers import Readers
 from .sockets import Push, Socket
@@ -168,7 +168,10 @@ class Hub:
         pause = LAYER_SECONDS
         while True:
             try:
-                self.channel = await self.layer.new_channel("themis-hub.")
+                channel = await self.layer.new_channel("themis-hub.")
+                async with asyncio.timeout(LAYER_SECONDS):
+                    await self.layer.group_add(EVERY_HUB, channel)
+                self.channel = channel
                 pause = LAYER_SECONDS
                 self._asked.set()
                 for feed in list(self.feeds.values()):
@@ -203,6 +206,9 @@ class Hub:
                     match message.get("due"):
                         case int(due) | float(due):
                             feed.note_due(due)
+            case {"type": "themis.bundle", "v": 1, "messages": list(messages)}:
+                for one in messages:
+                    self.receive(one)
             case {"type": "themis.disconnect", "v": 1, "user": str(user)}:
                 if (feed := self.feeds.get(user)) is not None:
                     feed.sign_out()

@@ -60,6 +60,16 @@ class Sender:
         expires_at: float = self._ask("remind", users=users, seconds=seconds)
         return expires_at
 
+    def announce(self, title: str, among: int) -> int:
+        """Notify everybody, who are at least so many; how many that were."""
+        told: int = self._ask("announce", title=title, among=among)
+        return told
+
+    def withdraw(self, title: str) -> int:
+        """Take the announcement back from everybody; how many there were."""
+        gone: int = self._ask("withdraw", title=title)
+        return gone
+
     def delete(self, user: str, how: str = "orm") -> None:
         """Delete the user, by the ORM or ("sql") past it."""
         self._ask("delete", user=user, how=how)
@@ -137,6 +147,8 @@ def main() -> None:
     verbs: dict[str, Any] = {
         "notify": notify,
         "remind": remind,
+        "announce": announce,
+        "withdraw": withdraw,
         "delete": delete,
         "stream": stream,
         "hold": hold,
@@ -158,6 +170,26 @@ def remind(users: list[str], seconds: float) -> float:
         account = User.objects.get(username=user)
         notify_user(account, "a reminder", expires_at=expires_at)
     return expires_at.timestamp()
+
+
+def announce(title: str, among: int) -> int:
+    from django.contrib.auth.models import User  # noqa: PLC0415 -- needs the apps
+
+    from themis.notifications import notify_users  # noqa: PLC0415
+
+    missing = range(User.objects.count(), among)
+    User.objects.bulk_create(User(username=f"reader {number}") for number in missing)
+    return notify_users(User.objects.all(), title, **announcement(title))
+
+
+def withdraw(title: str) -> int:
+    from themis import notifications  # noqa: PLC0415 -- needs the apps
+
+    return notifications.withdraw(**announcement(title))
+
+
+def announcement(title: str) -> Any:
+    return {"source_app": "news", "source_model": "Announcement", "source_id": title}
 
 
 def delete(user: str, how: str) -> None:

@@ -6,6 +6,8 @@ import statistics
 import time
 from contextlib import AsyncExitStack
 
+from django.utils import timezone
+
 from tests.clients import Page, sign_in
 from tests.conftest import MakeDatabase, Serve
 from tests.faults.conftest import ServeTwo, StartSender
@@ -68,6 +70,38 @@ class TestTogether:
                     revisions = [frame["revision"] for frame in frames]
                     assert revisions == list(range(len(titles) + 2))
                     assert page.mirror.unread == len(titles) + 1
+
+    async def test_what_is_said_to_everybody_is_pushed_to_everybody(
+        self, serve_two: ServeTwo, start_sender: StartSender
+    ) -> None:
+        """In bundles, between what is said to one; and taken back from everybody."""
+        servers = serve_two(THEMIS_REALTIME_CHECK_INTERVAL=NEVER)
+        sender = start_sender(servers[0])
+        async with AsyncExitStack() as stack:
+            pages = [
+                await stack.enter_async_context(Page(server, sign_in(server, name)))
+                for server in servers
+                for name in ("ada", "grace")
+            ]
+            for name in ("ada", "grace"):
+                await asyncio.to_thread(sender.notify, name, "before")
+            assert await asyncio.to_thread(sender.announce, "to all", among=600) == 600
+            for name in ("ada", "grace"):
+                await asyncio.to_thread(sender.notify, name, "after")
+            for page in pages:
+                await page.rings("after")
+                assert page.rung == ["before", "to all", "after"]
+                assert [frame["revision"] for frame in page.state_frames] == [
+                    0,
+                    1,
+                    2,
+                    3,
+                ]
+            assert await asyncio.to_thread(sender.withdraw, "to all") == 600
+            for page in pages:
+                await await_until(lambda page=page: page.mirror.unread == 2)
+                shown = page.mirror.shown(timezone.now())
+                assert [item["title"] for item in shown] == ["after", "before"]
 
     async def test_a_slow_host_holds_up_nobody_else(
         self, serve_two: ServeTwo, start_sender: StartSender

@@ -11,6 +11,7 @@ from urllib.parse import urlencode
 from django.utils import timezone
 
 from realtime.consumers import notifications
+from realtime.groups import EVERY_HUB
 from realtime.sockets import Push, Socket
 from tests.waiting import await_until
 from themis.events import Changes, Frame, Snapshot, encode
@@ -144,6 +145,11 @@ class FakeLayer:
         self.errors: dict[str, Exception] = {}
         self.gates: defaultdict[str, asyncio.Event] = defaultdict(_open_gate)
         self._queue: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
+
+    @property
+    def user_calls(self) -> list[tuple[str, str]]:
+        """All calls but for the group of all hubs, which each joins at first."""
+        return [(name, subject) for name, subject in self.calls if subject != EVERY_HUB]
 
     async def new_channel(self, prefix: str = "specific.") -> str:
         await self._step("new_channel", prefix)

@@ -14,8 +14,14 @@ from django.urls import set_script_prefix
 from pytest_django import Settings
 
 from realtime import broadcasting
-from realtime.broadcasting import MAX_PUSH_BYTES, ChannelsBroadcaster, to_message
-from realtime.groups import group_of
+from realtime.broadcasting import (
+    BUNDLE,
+    BUNDLE_LENGTH,
+    MAX_PUSH_BYTES,
+    ChannelsBroadcaster,
+    to_message,
+)
+from realtime.groups import EVERY_HUB, group_of
 from realtime.hub import Hub
 from tests.realtime.harness import EPOCH, FakeLayer
 from tests.realtime.test_hub import Pages
@@ -158,6 +164,52 @@ class TestBroadcasting:
         ChannelsBroadcaster().disconnect(["ada"])
         message = {"type": "themis.disconnect", "v": 1, "user": "ada"}
         assert published == [(group_of("ada"), message)]
+
+    async def test_many_at_once_go_to_all_hubs_together(
+        self, monkeypatch: pytest.MonkeyPatch, layer: FakeLayer
+    ) -> None:
+        """And each hub takes out what concerns its pages, in order."""
+        published: list[tuple[str, Any]] = []
+
+        class Publisher:
+            def send(self, group: str, message: dict[str, Any]) -> None:
+                published.append((group, message))
+
+        monkeypatch.setattr(broadcasting, "get_channel_layer", lambda: layer)
+        monkeypatch.setattr(broadcasting, "get_publisher", Publisher)
+        changes = [make_changes(user=number) for number in range(BUNDLE)]
+        changes += [make_changes(2, user=7)]
+        ChannelsBroadcaster().broadcast(changes)
+        ((group, bundle),) = published
+        assert group == EVERY_HUB
+        assert bundle["messages"] == [to_message(change) for change in changes]
+        hub = Hub()
+        pages = Pages(hub, 7, 2)
+        hub.receive(bundle)
+        assert pages.revisions == [[1, 2]] * 2
+
+    def test_a_bundle_is_bounded(
+        self, monkeypatch: pytest.MonkeyPatch, layer: FakeLayer
+    ) -> None:
+        """Brokers and hubs don't like messages of many megabytes."""
+        sent: list[list[dict[str, Any]]] = []
+
+        class Publisher:
+            def send(self, group: str, message: dict[str, Any]) -> None:
+                assert group == EVERY_HUB
+                sent.append(message["messages"])
+
+        monkeypatch.setattr(broadcasting, "get_channel_layer", lambda: layer)
+        monkeypatch.setattr(broadcasting, "get_publisher", Publisher)
+        long = make_item("x" * 30_000)
+        changes = [make_changes(user=number, items=[long]) for number in range(100)]
+        ChannelsBroadcaster().broadcast(changes)
+        assert [message["user"] for bundle in sent for message in bundle] == [
+            str(number) for number in range(100)
+        ]
+        for bundle in sent:
+            length = sum(len(message["text"]) for message in bundle)
+            assert length < BUNDLE_LENGTH + MAX_PUSH_BYTES
 
 
 class TestSocketUrl:

@@ -122,16 +122,18 @@ class Act:
     """One write by host code."""
 
     kind: Literal[
-        *(
-            "notify",
-            "notify_users",
-            "mark_read",
-            "withdraw",
-            "update",
-            "save",
-            "delete",
-        ),
-        *("remove", "move", "prefer", "bulk", "late"),
+        "notify",
+        "notify_users",
+        "mark_read",
+        "withdraw",
+        "update",
+        "save",
+        "delete",
+        "remove",
+        "move",
+        "prefer",
+        "bulk",
+        "late",
     ]
     user: int
     pick: int
