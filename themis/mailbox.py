@@ -289,9 +289,7 @@ def change(
         mine = mine.filter(is_listed(timezone.now()), created_revision__lte=up_to)
         mine = mine.filter(Q(level=level) if level else Q())
         mine = mine.filter(Q(source_app=source_app) if source_app else Q())
-    # Whoever deletes the user has the rows and wants the mailbox.
-    wait_ms = stamping.holding_wait_ms(using)
-    with hold([user], using, wait_ms=wait_ms) as stamps:
+    with hold([user], using) as stamps:
         if not stamps:
             raise Mailbox.DoesNotExist
         (held,) = stamps.values()

@@ -59,8 +59,8 @@ USERS_PER_STAMP = 250
 ROWS_PER_STAMP = 1_000
 # How long stamping waits for a lock before it leaves the work to the reconciler.
 STAMP_WAIT_MS = 1_000
-# And while it holds what somebody else may want who has what it waits for: well below
-# PostgreSQL's deadlock_timeout, so that a cycle ends here and not at a host's expense.
+# And who may hold one lock while waiting for another: well below PostgreSQL's
+# deadlock_timeout, so that a cycle ends here and not at a host's expense.
 HOLDING_WAIT_MS = 500
 
 
@@ -104,8 +104,8 @@ def hold(
     Args:
         users: Their primary keys.
         using: The alias of the database.
-        wait_ms: How long each lock is waited for, if not a second, or half of one
-            where the lock of one mailbox is waited for with those of others in hand.
+        wait_ms: How long each lock is waited for, if not half a second; on SQLite,
+            which has but one lock, a second.
         due_only: Leave mailboxes out in which nothing has fallen due, and those that
             somebody else holds.
 
@@ -115,7 +115,7 @@ def hold(
     if len(users) > 1 and not due_only:
         revisions.make_missing(users, using)
     if wait_ms is None:
-        wait_ms = STAMP_WAIT_MS if len(users) == 1 else holding_wait_ms(using)
+        wait_ms = HOLDING_WAIT_MS if _can_skip(using) else STAMP_WAIT_MS
     with own_transaction(using, wait_ms=wait_ms):
         now = timezone.now()
         boxes = revisions.bump(users, now, using, due_only=due_only)
@@ -139,11 +139,6 @@ def hold(
                 alone = len(busy) == 1
                 stamp.changes = _to_changes(stamp, count, using, alone=alone)
             _announce([stamp.changes for stamp in busy if stamp.changes], using)
-
-
-def holding_wait_ms(using: str) -> int:
-    """Return how long who holds a lock waits for more; SQLite has but the one."""
-    return HOLDING_WAIT_MS if _can_skip(using) else STAMP_WAIT_MS
 
 
 def _announce(changes: list[Changes], using: str) -> None:
@@ -212,7 +207,9 @@ def stamp(
 
 def _stamp_chunk(users: list[Any], using: str, *, due_only: bool) -> bool:
     """Stamp at most `ROWS_PER_STAMP` rows of a kind; tell whether more may wait."""
-    with hold(users, using, due_only=due_only) as stamps:
+    # With one mailbox it waits for nothing else: what is locked there is skipped.
+    wait_ms = STAMP_WAIT_MS if len(users) == 1 else None
+    with hold(users, using, wait_ms=wait_ms, due_only=due_only) as stamps:
         if not stamps:
             return False
         fetched = max(
