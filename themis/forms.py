@@ -120,6 +120,11 @@ class PreferencesForm(forms.Form):
         min_value=MIN_RETENTION_DAYS,
         max_value=MAX_RETENTION_DAYS,
         label=_("Days to keep what I have read"),
+        error_messages={
+            "invalid": _("Enter a whole number of days, or leave this empty."),
+            "min_value": _("Enter at least one day, or leave this empty."),
+            "max_value": _("Enter fewer days, or leave this empty."),
+        },
     )
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:

@@ -110,6 +110,9 @@ def shoot(bell: Bell, folder: Path, name: str) -> None:
     bell.page.goto("/notifications/")
     bell.expect_transport("open")
     bell.page.screenshot(path=folder / f"list-{name}.png", full_page=True)
+    bell.page.goto("/notifications/preferences/")
+    bell.expect_transport("open")
+    bell.page.screenshot(path=folder / f"preferences-{name}.png", full_page=True)
 
 
 if __name__ == "__main__":
