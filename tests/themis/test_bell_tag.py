@@ -289,6 +289,15 @@ class TestItsCost:
         (statement,) = statements.captured_queries
         assert statement["sql"].startswith("SELECT")
 
+    def test_the_stored_count_is_taken_where_nothing_waits(self, ada: User) -> None:
+        """However many are unread: no row is looked at."""
+        stored(ada, 2)
+        mailbox.look(ada.pk)
+        Mailbox.objects.update(unread=7)
+        assert bell_of(ada).attributes["data-unread"] == "7"
+        stored(ada, 1)
+        assert bell_of(ada).attributes["data-unread"] == "3"
+
     def test_it_writes_nothing(self, ada: User) -> None:
         """Neither a mailbox for who has none, nor stamps on what waits."""
         stored(ada, 2)
