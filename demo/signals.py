@@ -1,15 +1,16 @@
-"""The signal triggers: who is given a task hears of it, until it is deleted."""
+"""The signal triggers: who is given a task hears of it; what is gone falls silent."""
 
 from __future__ import annotations
 
 from typing import Any
 
+from django.db.models import Model
 from django.db.models.signals import post_delete, post_save
 from django.dispatch import receiver
 
-from demo.models import Task
+from demo.models import Announcement, Event, Report, Request, Task
 from themis.models import UserNotification
-from themis.notifications import notify_user
+from themis.notifications import notify_user, withdraw
 
 
 @receiver(post_save, sender=Task)
@@ -44,3 +45,29 @@ def cleanup_task_notifications(
     UserNotification.objects.filter(
         source_app="tasks", source_model="Task", source_id=str(instance.pk)
     ).delete()
+
+
+# The app label under which each of the other triggers notifies.
+SOURCE_APPS: dict[type[Model], str] = {
+    Request: "requests",
+    Report: "reports",
+    Event: "events",
+    Announcement: "teams",
+}
+
+
+@receiver(post_delete, sender=Request)
+@receiver(post_delete, sender=Report)
+@receiver(post_delete, sender=Event)
+@receiver(post_delete, sender=Announcement)
+def withdraw_notifications(
+    sender: type[Model],
+    instance: Model,
+    **kwargs: Any,  # noqa: ARG001
+) -> None:
+    """Take back what any other deleted source caused: the same in one call."""
+    withdraw(
+        source_app=SOURCE_APPS[sender],
+        source_model=sender.__name__,
+        source_id=str(instance.pk),
+    )

@@ -1,10 +1,13 @@
 """A task that is deleted takes back what it caused."""
 
+from datetime import timedelta
+
 import pytest
 from django.contrib.auth.models import User
 from django.test import Client
+from django.utils import timezone
 
-from demo.models import Task
+from demo.models import Announcement, Event, Report, Request, Task, Team
 from tests.demo.conftest import shown_to, signed_in
 from themis.models import UserNotification
 from themis.notifications import notify_user
@@ -62,6 +65,29 @@ def test_in_the_admin(tasks: list[Task], grace: User) -> None:
     }
     assert signed_in(root).post("/admin/demo/task/", body).status_code == 302
     assert shown_to(grace) == ["A wish"]
+
+
+def test_of_any_other_source_or_its_person(ada: User, grace: User) -> None:
+    """Team and announcements are ada's; grace keeps what came from elsewhere."""
+    team = Team.objects.create(name="Operations")
+    soon = timezone.now() + timedelta(hours=1)
+    sources = [
+        ("requests", Request.objects.create(title="A desk", requester=ada)),
+        ("reports", Report.objects.create(owner=ada)),
+        ("events", Event.objects.create(title="x", organizer=ada, start_time=soon)),
+        ("teams", Announcement.objects.create(title="x", author=ada, team=team)),
+    ]
+    for app, source in sources:
+        model = type(source).__name__
+        notify_user(
+            grace, model, source_app=app, source_model=model, source_id=source.pk
+        )
+    notify_user(grace, "Kept", source_app="tasks", source_model="Task", source_id="1")
+    sources[0][1].delete()
+    team.delete()
+    assert shown_to(grace) == ["Report", "Event", "Kept"]
+    ada.delete()
+    assert shown_to(grace) == ["Kept"]
 
 
 def test_not_by_who_has_nothing_to_do_with_it(tasks: list[Task], eve: User) -> None:

@@ -87,6 +87,25 @@ def test_an_overdue_task_then_its_deletion(
     expect(bell.panel).to_contain_text("all caught up")
 
 
+def test_tasks_deleted_in_bulk_by_another_process(
+    site: Site, bell: Bell, grace: Person
+) -> None:
+    assign = (
+        "from demo.models import Task\n"
+        "for number in range(3):\n"
+        "    task = Task.objects.create(title=f'Task {number}')\n"
+        "    task.assignee = User.objects.get(pk=pk)\n"
+        "    task.save()"
+    )
+    site.shell.run(assign, pk=grace.pk)
+    bell.open()
+    bell.expect_count(3)
+    delete = "from demo.models import Task\nTask.objects.filter(assignee=pk).delete()"
+    site.shell.run(delete, pk=grace.pk)
+    bell.expect_count(0)
+    expect(bell.panel).to_contain_text("all caught up")
+
+
 def test_a_report_rings_who_ordered_it(visit: Visit, page: Page, ada: Person) -> None:
     bell = visit(ada)
     page.goto("/reports/")
@@ -107,7 +126,7 @@ def test_a_reminder_vanishes_when_the_event_starts(
     address = plan_event(page, bell, "Stand-up")
     start = (
         "from demo.models import Event\n"
-        "soon = timezone.now() + timedelta(seconds=3)\n"
+        "soon = timezone.now() + timedelta(seconds=5)\n"
         "Event.objects.filter(pk=pk).update(start_time=soon)"
     )
     site.shell.run(start, pk=int(address.split("/")[2]))
