@@ -14,8 +14,6 @@ from tests.e2e.conftest import Visit, on_embedded_site
 from tests.e2e.sites import Person, Site
 from tests.e2e.test_accessibility import APPEARANCES, _check
 
-pytestmark = on_embedded_site
-
 
 @pytest.fixture
 def ada(site: Site) -> Person:
@@ -59,6 +57,7 @@ def fill(page: Page, label: str, text: str) -> None:
     page.get_by_label(label, exact=True).fill(text)
 
 
+@on_embedded_site
 def test_an_overdue_task_then_its_deletion(
     page: Page, bell: Bell, grace: Person
 ) -> None:
@@ -87,6 +86,7 @@ def test_an_overdue_task_then_its_deletion(
     expect(bell.panel).to_contain_text("all caught up")
 
 
+@on_embedded_site
 def test_tasks_deleted_in_bulk_by_another_process(
     site: Site, bell: Bell, grace: Person
 ) -> None:
@@ -106,6 +106,7 @@ def test_tasks_deleted_in_bulk_by_another_process(
     expect(bell.panel).to_contain_text("all caught up")
 
 
+@on_embedded_site
 def test_a_report_rings_who_ordered_it(visit: Visit, page: Page, ada: Person) -> None:
     bell = visit(ada)
     page.goto("/reports/")
@@ -120,6 +121,7 @@ def test_a_report_rings_who_ordered_it(visit: Visit, page: Page, ada: Person) ->
     assert download.value.suggested_filename.startswith("weekly-")
 
 
+@on_embedded_site
 def test_a_reminder_vanishes_when_the_event_starts(
     site: Site, page: Page, bell: Bell
 ) -> None:
@@ -141,6 +143,7 @@ def test_a_reminder_vanishes_when_the_event_starts(
     expect(page.locator("main").get_by_role("button")).to_have_count(0)
 
 
+@on_embedded_site
 def test_a_reminder_goes_with_the_event(page: Page, bell: Bell) -> None:
     plan_event(page, bell, "Retrospective")
     press(page, "Remind all who take part")
@@ -163,6 +166,7 @@ def plan_event(page: Page, bell: Bell, title: str) -> str:
     return page.evaluate("location.pathname") or ""
 
 
+@on_embedded_site
 def test_a_team(page: Page, bell: Bell, grace: Person) -> None:
     page.goto("/teams/")
     fill(page, "Name", f"Friends of {grace.username}")
@@ -195,6 +199,7 @@ def test_everybody(make_site: Callable[..., Site], visit: Visit) -> None:
 
 
 @pytest.mark.parametrize("appearance", ["light", "dark", "narrow"])
+@on_embedded_site
 def test_axe_finds_nothing_on_the_pages(
     site: Site, visit: Visit, ada: Person, appearance: str, page_errors: PageErrors
 ) -> None:
