@@ -146,6 +146,13 @@ def request(client: Client, path: str, method: str, body: bytes = b"{}") -> Any:
 
 
 class TestCompleteness:
+    def test_it_is_a_document_of_openapi_3_1(self) -> None:
+        document = openapi.describe(MOUNT)
+        load(document).validate()
+        del document["info"]["title"]
+        with pytest.raises(Exception, match='"title" is a required property'):
+            load(document).validate()
+
     def test_every_address_and_method_of_the_api_is_there(self, ada: User) -> None:
         client = signed_in(ada)
         told: dict[str, set[str]] = {}
