@@ -6,11 +6,10 @@ from collections.abc import Callable
 from dataclasses import dataclass, fields
 from typing import Any
 
-from django.core.exceptions import ObjectDoesNotExist
 from django.db.models import QuerySet
 from django.utils.translation import gettext as _
 
-from themis.models import Level, UserProfile
+from themis.models import Level, Mailbox, UserProfile
 from themis.models.profile import MAX_RETENTION_DAYS, MIN_RETENTION_DAYS
 from themis.queries import database, plain_profiles
 from themis.stamping import hold
@@ -72,7 +71,7 @@ def change_preferences(user: Any, /, **changes: object) -> Preferences:
     mine = plain_profiles(using).filter(user=user)
     with hold([user], using) as stamps:
         if not stamps:
-            raise ObjectDoesNotExist
+            raise Mailbox.DoesNotExist
         (stamp,) = stamps.values()
         stamp.touched = _write(mine, changes)
         if not stamp.touched and not mine.exists():

@@ -205,6 +205,37 @@ class TestBodies:
             assert_problem(client.generic(method, url), 401)
 
 
+@each_request
+def test_an_account_that_is_deleted_meanwhile_is_no_error(
+    client: Client, method: str, url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """After the session was looked up, and before anything else."""
+    asked: list[str] = []
+
+    def vanish(name: str, module: Any) -> None:
+        verb = getattr(module, name)
+
+        def late(*args: Any, **kwargs: Any) -> Any:
+            asked.append(name)
+            User.objects.all().delete()
+            return verb(*args, **kwargs)
+
+        monkeypatch.setattr(module, name, late)
+
+    vanish("look", mailbox)
+    vanish("read_preferences", profiles)
+    vanish("change_preferences", profiles)
+    body = (
+        b'{"notifications_enabled": false}' if method == "PATCH" else b'{"ids": ["1"]}'
+    )
+    response = client.generic(method, url, body, "application/json")
+    assert asked
+    if url == PREFERENCES and method == "GET":
+        assert response.status_code == 200
+    else:
+        assert_problem(response, 404 if method == "POST" else 401)
+
+
 def _patterns() -> Iterator[URLPattern]:
     for pattern in urls.urlpatterns:
         assert isinstance(pattern, URLPattern)
