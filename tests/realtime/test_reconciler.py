@@ -193,12 +193,12 @@ class TestCheck:
         pages = await open_pages(hub, 1, 1)
         ledger.positions = {1: (EPOCH, 0)}
         await check(hub)
-        assert layer.groups == set()
+        assert group_of("1") not in layer.groups
         # Back again; and what was told before it was joined is not missed.
         layer.errors.clear()
         ledger.positions, box.revision = {1: (EPOCH, 1)}, 1
         await check(hub)
-        assert layer.groups == {group_of("1")}
+        assert group_of("1") in layer.groups
         await await_until(lambda: pages.revisions == [[1]])
 
 
