@@ -228,7 +228,7 @@ class TestTheList:
             if "source app" in one.text
         ]
         choices = [link.text for link in menu.find("a")]
-        assert choices == ["All", "None", "events", "tasks"]
+        assert choices == ["All", "No source", "events", "tasks"]
         assert titles(client.get(LIST, {"source_app": "tasks"})) == ["3", "0"]
         assert titles(client.get(LIST, {"source_app": ""})) == ["1"]
 

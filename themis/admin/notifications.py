@@ -14,7 +14,7 @@ from django.http import HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
 from django.utils import timezone
 from django.utils.translation import gettext as _
-from django.utils.translation import gettext_lazy, ngettext
+from django.utils.translation import gettext_lazy, ngettext, pgettext_lazy
 
 from themis.admin.accounts import search_path
 from themis.admin.content import ContentForm
@@ -24,10 +24,10 @@ from themis.models import UserNotification, is_listed, is_open
 from themis.queries import database
 
 STATES = {
-    "unread": gettext_lazy("Unread"),
-    "read": gettext_lazy("Read"),
-    "dismissed": gettext_lazy("Dismissed"),
-    "expired": gettext_lazy("Expired"),
+    "unread": pgettext_lazy("of one notification", "Unread"),
+    "read": pgettext_lazy("of one notification", "Read"),
+    "dismissed": pgettext_lazy("of one notification", "Dismissed"),
+    "expired": pgettext_lazy("of one notification", "Expired"),
 }
 
 # How many of the objects the page before a deletion names, and apps a filter offers.
@@ -83,7 +83,7 @@ class SourceAppFilter(admin.SimpleListFilter):
         with connection.cursor() as cursor:
             cursor.execute(_APPS.format(table=table, limit=APPS))
             names = [name for (name,) in cursor.fetchall()]
-        return [(name, name or _("None")) for name in names]
+        return [(name, name or _("No source")) for name in names]
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
         """Select what comes from that app."""
