@@ -62,7 +62,7 @@ class Bell:
         self.panel = page.locator("themis-bell .themis-panel")
         self.rows = self.panel.locator("li")
         self.unread_rows = self.panel.locator("li[data-unread]")
-        self.read_all = self.panel.get_by_role("button", name="Mark all read")
+        self.read_all = self.panel.locator('[data-themis="read-all"]')
         self.problem = self.panel.locator('[data-themis="problem"]')
         self.stale = self.panel.locator('[data-themis="stale"]')
         self.requests: list[Request] = []

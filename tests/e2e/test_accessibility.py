@@ -49,13 +49,14 @@ def test_33_axe_finds_nothing(
     direction = bell.page.evaluate("document.documentElement.dir")
     assert direction == ("rtl" if appearance == "right to left" else "ltr")
     bell.open()
-    expect(bell.panel).to_contain_text("all caught up")
+    # By their parts, as the texts are in Arabic on one of the pages.
+    expect(bell.panel.locator('[data-themis="empty"]')).to_be_visible()
     _check(bell.page, "empty")
     bell.page.goto("/notifications/")
     _check(bell.page, "empty list page")
 
     _fill(site, ada)
-    bell.expect_count(4)
+    expect(bell.badge).to_have_text("4")
     _check(bell.page, "closed")
     bell.open()
     expect(bell.rows).to_have_count(5)
@@ -70,7 +71,7 @@ def test_33_axe_finds_nothing(
     bell.page.route("**/read", lambda route: route.fulfill(status=401))
     bell.open()
     bell.read_all.click()
-    expect(bell.panel).to_contain_text("You are signed out")
+    expect(bell.panel.locator('[data-themis="signed-out"]')).to_be_visible()
     _check(bell.page, "signed out")
 
 
