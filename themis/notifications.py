@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from datetime import datetime
 from functools import partial
 from typing import Any
@@ -19,6 +18,7 @@ from themis.drafts import Draft, clean_whole_source
 from themis.locking import is_contention
 from themis.models import UserNotification, is_open
 from themis.queries import database
+from themis.recipients import chunks_of, key_of, no_account, warn_of_nobody
 from themis.ringing import followed
 from themis.signals import notification_created
 from themis.stamping import USERS_PER_STAMP, hold, remove, rewrite, stamp
@@ -34,8 +34,6 @@ __all__ = [
     "notify_users",
     "withdraw",
 ]
-
-logger = logging.getLogger("themis")
 
 
 def notify_user(
@@ -92,9 +90,9 @@ def notify_user(
         expires_at=expires_at,
     )
     if user is None:
-        _warn_of_nobody(draft)
+        warn_of_nobody(draft)
         return None
-    key = _key_of(user)
+    key = key_of(user)
     using = database()
     for row in _deliver(draft, [key], using):
         account: Any = user  # whichever model AUTH_USER_MODEL names
@@ -104,7 +102,7 @@ def notify_user(
     with transaction.atomic(using=using):
         if not accounts.filter(pk=key).exists():
             # Told now, and not by a foreign key when the caller's transaction commits.
-            raise _no_account("a deleted or unsaved one")
+            raise no_account("a deleted or unsaved one")
     return None
 
 
@@ -161,13 +159,8 @@ def notify_users(
         deduplicate=deduplicate,
         expires_at=expires_at,
     )
-    if isinstance(users, QuerySet) and users._result_cache is None:  # noqa: SLF001 -- no other way to see that it has been fetched
-        chunks = _chunks_of_queryset(users)
-    elif isinstance(users, Iterable):
-        chunks = _chunks_of_iterable(users, draft)
-    else:
-        raise _no_users(type(users).__name__)
     using = database()
+    chunks = chunks_of(users, draft, USERS_PER_STAMP)
     return sum(len(_deliver(draft, chunk, using)) for chunk in chunks)
 
 
@@ -194,7 +187,7 @@ def mark_read(
     source = clean_whole_source(
         source_app=source_app, source_model=source_model, source_id=source_id
     )
-    key = _key_of(user)
+    key = key_of(user)
     using = database()
     now = timezone.now()
 
@@ -342,65 +335,3 @@ def _send_created(keys: list[int], using: str) -> None:
 def _delete(chosen: QuerySet[UserNotification]) -> int:
     _total, by_model = chosen.delete()
     return by_model.get(UserNotification._meta.label, 0)
-
-
-def _chunks_of_queryset(users: QuerySet[Any]) -> Iterator[list[Any]]:
-    if not issubclass(users.model, get_user_model()):
-        raise _no_users(f"a queryset of {users.model.__name__}")
-    query = users.query
-    if query.is_sliced or query.combinator or query.distinct_fields:
-        # It can't be filtered further; keys alone are small.
-        keys = list(dict.fromkeys(users.values_list("pk", flat=True)))
-        for start in range(0, len(keys), USERS_PER_STAMP):
-            yield keys[start : start + USERS_PER_STAMP]
-        return
-    # By keyset, not by a cursor held open: that would tie up a connection behind a
-    # pooler, and on SQLite keep reading an old state that can't be written to.
-    ordered = users.order_by("pk").values_list("pk", flat=True)
-    keys = list(ordered[:USERS_PER_STAMP])
-    while keys:
-        # A join may name a user more than once.
-        yield list(dict.fromkeys(keys))
-        keys = list(ordered.filter(pk__gt=keys[-1])[:USERS_PER_STAMP])
-
-
-def _chunks_of_iterable(users: Iterable[Any], draft: Draft) -> Iterator[list[Any]]:
-    chunk: dict[Any, None] = {}
-    for user in users:
-        if user is None:
-            _warn_of_nobody(draft)
-            continue
-        key = _key_of(user)
-        if key in chunk or len(chunk) == USERS_PER_STAMP:
-            yield list(chunk)
-            chunk = {}
-        chunk[key] = None
-    if chunk:
-        yield list(chunk)
-
-
-def _warn_of_nobody(draft: Draft) -> None:
-    logger.warning("Nobody to notify: the user is None (%s).", draft.origin)
-
-
-def _key_of(user: object) -> Any:
-    if not isinstance(user, get_user_model()):
-        # Not type(): request.user is a lazy object, which is what it wraps.
-        raise _no_account(user.__class__.__name__)
-    if user.pk is None:
-        raise _no_account("an unsaved one")
-    return user.pk
-
-
-def _no_account(found: str) -> ValueError:
-    return ValueError(
-        f"user must be a saved {get_user_model().__name__} or None, not {found}; "
-        "nobody can be notified who has no account."
-    )
-
-
-def _no_users(found: str) -> ValueError:
-    wanted = get_user_model().__name__
-    return ValueError(
-        f"users must be a queryset or another iterable of {wanted}, not {found}."
-    )

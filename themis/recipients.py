@@ -1,0 +1,104 @@
+"""Whom to tell: checked users, a chunk at a time."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+from django.contrib.auth import get_user_model
+from django.db.models import QuerySet
+
+from themis.drafts import Draft
+
+logger = logging.getLogger("themis")
+
+
+def key_of(user: object) -> Any:
+    """
+    Return the primary key of *user*.
+
+    Raises:
+        ValueError: it is no saved user.
+    """
+    if not isinstance(user, get_user_model()):
+        # Not type(): request.user is a lazy object, which is what it wraps.
+        raise no_account(user.__class__.__name__)
+    if user.pk is None:
+        raise no_account("an unsaved one")
+    return user.pk
+
+
+def chunks_of(users: object, draft: Draft, size: int) -> Iterator[list[Any]]:
+    """
+    Yield the primary keys of *users*, at most *size* at a time, none twice in a chunk.
+
+    Of a queryset each user comes once; another iterable is taken at its word, but for
+    None, which is logged.
+
+    Raises:
+        ValueError: *users* is neither, or an element is no saved user: at its chunk.
+    """
+    # Fetched already, it stands for what the caller has seen.
+    if isinstance(users, QuerySet) and users._result_cache is None:  # noqa: SLF001 -- Django has no other way to tell
+        return _chunks_of_queryset(users, size)
+    if isinstance(users, Iterable):
+        return _chunks_of_iterable(users, draft, size)
+    raise _no_users(type(users).__name__)
+
+
+def _chunks_of_queryset(users: QuerySet[Any], size: int) -> Iterator[list[Any]]:
+    if not issubclass(users.model, get_user_model()):
+        raise _no_users(f"a queryset of {users.model.__name__}")
+    query = users.query
+    if query.is_sliced or query.combinator or query.distinct_fields:
+        # It can't be filtered further; keys alone are small.
+        keys = list(dict.fromkeys(users.values_list("pk", flat=True)))
+        for start in range(0, len(keys), size):
+            yield keys[start : start + size]
+        return
+    # By keyset, not by a cursor held open: that would tie up a connection behind a
+    # pooler, and on SQLite keep reading an old state that can't be written to.
+    ordered = users.order_by("pk").values_list("pk", flat=True)
+    keys = list(ordered[:size])
+    while keys:
+        # A join may name a user more than once.
+        yield list(dict.fromkeys(keys))
+        keys = list(ordered.filter(pk__gt=keys[-1])[:size])
+
+
+def _chunks_of_iterable(
+    users: Iterable[Any], draft: Draft, size: int
+) -> Iterator[list[Any]]:
+    chunk: dict[Any, None] = {}
+    for user in users:
+        if user is None:
+            warn_of_nobody(draft)
+            continue
+        key = key_of(user)
+        if key in chunk or len(chunk) == size:
+            yield list(chunk)
+            chunk = {}
+        chunk[key] = None
+    if chunk:
+        yield list(chunk)
+
+
+def warn_of_nobody(draft: Draft) -> None:
+    """Log that there is nobody to tell, so that a nightly command can go on."""
+    logger.warning("Nobody to notify: the user is None (%s).", draft.origin)
+
+
+def no_account(found: str) -> ValueError:
+    """Return the error of whoever can't be notified."""
+    return ValueError(
+        f"user must be a saved {get_user_model().__name__} or None, not {found}; "
+        "nobody can be notified who has no account."
+    )
+
+
+def _no_users(found: str) -> ValueError:
+    wanted = get_user_model().__name__
+    return ValueError(
+        f"users must be a queryset or another iterable of {wanted}, not {found}."
+    )
