@@ -8,6 +8,7 @@ an error.
 
 import ast
 import asyncio
+import contextlib
 import doctest
 import inspect
 import io
@@ -31,6 +32,7 @@ from datetime import timedelta
 from http import HTTPStatus
 from importlib import import_module
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from types import SimpleNamespace
 from typing import Any
 
@@ -43,7 +45,7 @@ from django.contrib.messages.storage.fallback import FallbackStorage
 from django.core.management import call_command
 from django.db import transaction
 from django.db.models.signals import ModelSignal, post_delete, post_save
-from django.db.utils import ConnectionHandler
+from django.db.utils import ConnectionHandler, ConnectionRouter
 from django.http import HttpRequest
 from django.template import Context, Template
 from django.test import Client, RequestFactory
@@ -68,7 +70,7 @@ from tests.processes import (
     RedisServer,
 )
 from tests.waiting import wait_until
-from themis import broadcasters, conf, urls
+from themis import broadcasters, conf, mailbox, urls
 from themis.api import notifications
 from themis.listing import Filters
 from themis.models import Level, UserNotification, UserProfile
@@ -499,6 +501,35 @@ def in_proxy(names: Names) -> Iterator[None]:
         assert not origins.is_allowed(scope)
         patch.setattr(settings, "CSRF_TRUSTED_ORIGINS", names["CSRF_TRUSTED_ORIGINS"])
         assert origins.is_allowed(scope)
+
+
+@contextmanager
+def in_fixtures(names: Names) -> Iterator[None]:
+    ada = User.objects.create_user("ada")
+    UserProfile.objects.update(notification_min_level="success")
+    UserNotification.objects.create(user=ada, title="Title")
+    UserNotification.objects.create(user=ada, title="Claimed", deduplicate=True)
+    with TemporaryDirectory() as folder, contextlib.chdir(folder):
+        yield
+        User.objects.all().delete()
+        call_command("loaddata", "people.json", verbosity=0)
+    ada = User.objects.get()
+    assert ada.profile.notification_min_level == "success"
+    items = mailbox.read_state(ada.pk).items
+    assert [row.title for row in items] == ["Claimed", "Title"]
+
+
+@contextmanager
+def in_router(names: Names) -> Iterator[None]:
+    yield
+    routed = ConnectionRouter([names["PeopleRouter"]()])
+    for model in (User, UserNotification, UserProfile):
+        assert routed.db_for_write(model) == routed.db_for_read(model) == "people"
+    assert routed.db_for_write(Task) == "default"
+    for label, alias in (("auth", "people"), ("themis", "people"), ("demo", "default")):
+        other = {"people": "default", "default": "people"}[alias]
+        assert routed.allow_migrate(alias, label)
+        assert not routed.allow_migrate(other, label)
 
 
 CONTEXTS: dict[str, Callable[[Names], AbstractContextManager[None]]] = {

@@ -7,7 +7,7 @@ from typing import Any
 from django.apps import AppConfig, apps
 from django.contrib.auth import get_user_model
 from django.db import transaction
-from django.db.models.signals import post_delete, post_save
+from django.db.models.signals import post_delete, post_save, pre_save
 from django.utils.translation import gettext_lazy as _
 
 
@@ -21,6 +21,7 @@ class ThemisConfig(AppConfig):
     def ready(self) -> None:
         """Connect what happens by itself: stamping after commits, profiles, checks."""
         from themis import checks, ringing, stamping  # noqa: F401 -- registers them
+        from themis.models import Mailbox, UserNotification, UserProfile, fixtures
 
         ringing.answer_with(stamping.stamp)
         post_save.connect(
@@ -34,6 +35,10 @@ class ThemisConfig(AppConfig):
                 post_delete.connect(
                     _disconnect, sender=model, dispatch_uid="themis.disconnect"
                 )
+        pre_save.connect(fixtures.renew, sender=Mailbox)
+        for model in (UserNotification, UserProfile):
+            pre_save.connect(fixtures.mark, sender=model)
+            post_save.connect(fixtures.follow, sender=model)
 
 
 def _make_profile(

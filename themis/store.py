@@ -45,6 +45,10 @@ _INSERT = """
 INSERT INTO themis_usernotification ({columns}) {source}
 {conflict} RETURNING id, user_id, created_revision
 """
+# Names the index, so that no other conflict is taken for a duplicate. SQLite compares
+# the condition with that of the index word for word.
+_UNLESS_CLAIMED = """ON CONFLICT (user_id, dedup_key) WHERE dedup_key IS NOT NULL
+    AND dismissed_at IS NULL AND read_at IS NULL DO NOTHING"""
 _NO_DUPLICATE = """NOT EXISTS (SELECT 1 FROM themis_usernotification AS rival
     WHERE rival.user_id = {user} AND rival.read_at IS NULL
     AND rival.dismissed_at IS NULL
@@ -135,7 +139,7 @@ def _insert(
             user_key=user_key,
             conditions=conditions,
         ),
-        conflict="ON CONFLICT DO NOTHING" if values["dedup_key"] else "",
+        conflict=_UNLESS_CLAIMED if values["dedup_key"] else "",
     )
     parameters |= minimums_above(draft.level) | {"now": now}
     names = [field.attname for field in fields]

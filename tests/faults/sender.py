@@ -1,101 +1,60 @@
-"""A process that notifies, apart from any server: a worker, a shell, a cron job.
-
-`python -m tests.faults.sender` takes commands as lines of JSON and answers each.
-"""
+"""A process that notifies, apart from any server: a worker, a shell, a cron job."""
 
 import faulthandler
-import json
 import random
-import signal
-import subprocess
-import sys
 import time
 from datetime import timedelta
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
-from tests.processes import ROOT, DaphneServer
+from tests.faults.puppets import Puppet, obey
+from tests.processes import DaphneServer
 
 
-class Sender:
+class Sender(Puppet):
     """The process, from outside: on the database and the broker of a server."""
 
+    module = "tests.faults.sender"
+
     def __init__(self, server: DaphneServer) -> None:
-        self._process = subprocess.Popen(
-            [sys.executable, "-m", "tests.faults.sender"],
-            cwd=ROOT,
-            env=server.environment(),
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-        )
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        with self._process:
-            assert self._process.stdin is not None
-            self._process.stdin.close()
-            try:
-                self._process.wait(10)
-            except subprocess.TimeoutExpired:
-                # A process that has notified must be able to end; this shows where it
-                # hangs.
-                self._process.send_signal(signal.SIGABRT)
-                raise
+        super().__init__(server.environment())
 
     def notify(self, user: str, *titles: str, how: str = "plain") -> list[float]:
         """Notify of each title; the seconds that each call took."""
-        took: list[float] = self._ask("notify", user=user, titles=titles, how=how)
+        took: list[float] = self.ask("notify", user=user, titles=titles, how=how)
         return took
 
     def remind(self, *users: str, seconds: float) -> float:
         """Notify each of what expires then; when that is (seconds since 1970)."""
-        expires_at: float = self._ask("remind", users=users, seconds=seconds)
+        expires_at: float = self.ask("remind", users=users, seconds=seconds)
         return expires_at
 
     def announce(self, title: str, among: int) -> int:
         """Notify everybody, who are at least so many; how many that were."""
-        told: int = self._ask("announce", title=title, among=among)
+        told: int = self.ask("announce", title=title, among=among)
         return told
 
     def withdraw(self, title: str) -> int:
         """Take the announcement back from everybody; how many there were."""
-        gone: int = self._ask("withdraw", title=title)
+        gone: int = self.ask("withdraw", title=title)
         return gone
 
     def delete(self, user: str, how: str = "orm") -> None:
         """Delete the user, by the ORM or ("sql") past it."""
-        self._ask("delete", user=user, how=how)
+        self.ask("delete", user=user, how=how)
 
     def stream(self, seed: int, count: int, users: list[str]) -> dict[str, list[str]]:
         """Notify in one way or the other; the titles that each user must see."""
-        seen: dict[str, list[str]] = self._ask(
+        seen: dict[str, list[str]] = self.ask(
             "stream", seed=seed, count=count, users=users
         )
         return seen
 
     def hold(self, user: str) -> None:
         """Leave a transaction open that has notified, and has the mailbox's lock."""
-        self._ask("hold", user=user)
+        self.ask("hold", user=user)
 
     def release(self) -> None:
-        self._ask("release")
-
-    def _ask(self, verb: str, **arguments: Any) -> Any:
-        assert self._process.stdin is not None
-        assert self._process.stdout is not None
-        self._process.stdin.write(json.dumps([verb, arguments]) + "\n")
-        self._process.stdin.flush()
-        answer = self._process.stdout.readline()
-        assert answer, "The sender has died; its error is above."
-        return json.loads(answer)
+        self.ask("release")
 
 
 def main() -> None:
@@ -154,9 +113,7 @@ def main() -> None:
         "hold": hold,
         "release": release,
     }
-    for line in sys.stdin:
-        verb, arguments = json.loads(line)
-        print(json.dumps(verbs[verb](**arguments)), flush=True)  # noqa: T201
+    obey(verbs)
 
 
 def remind(users: list[str], seconds: float) -> float:

@@ -1,5 +1,6 @@
 """The tables, and what host code may do with them while bells are open."""
 
+import asyncio
 import json
 from collections.abc import Iterator
 from datetime import timedelta
@@ -353,6 +354,35 @@ class TestSave:
         stale.save()
         assert (shown(ada), shown(grace)) == (["Edited"], [])
 
+    def test_a_copy_is_another_one(self, ada: User, sent: list[Changes]) -> None:
+        """Django's way to copy a row: what is inserted is new, and claims nothing."""
+        row = make(ada, "Title", source_id="7", deduplicate=True)
+        sent.clear()
+        copied = UserNotification.objects.get(pk=row.pk)
+        copied.pk, copied._state.adding = None, True
+        copied.save()
+        another = UserNotification.objects.get(pk=row.pk)
+        another.pk = None
+        UserNotification.objects.bulk_create([another])
+        assert [change.unread for change in sent] == [2, 3]
+        rows = UserNotification.objects.order_by("pk")
+        assert [row.created_revision for row in rows] == [1, 2, 3]
+        assert len(shown(ada)) == 3
+
+    def test_get_or_create_and_update_or_create(
+        self, ada: User, sent: list[Changes]
+    ) -> None:
+        """Each way through them: found, made, and written over."""
+        rows = UserNotification.objects
+        made, created = rows.get_or_create(user=ada, title="Title")
+        found, again = rows.get_or_create(user=ada, title="Title")
+        assert (created, again, found.pk) == (True, False, made.pk)
+        _row, created = rows.update_or_create(
+            user=ada, title="Title", defaults={"read_at": timezone.now()}
+        )
+        assert not created
+        assert [(change.revision, change.unread) for change in sent] == [(1, 1), (2, 0)]
+
     async def test_async_twins_are_followed(self, sent: list[Changes]) -> None:
         """They are Django's, on top of the same methods."""
         ada = await User.objects.acreate(username="ada")
@@ -441,6 +471,54 @@ class TestUpdate:
         ada.themis_notifications.all().delete()
         assert (shown(ada), shown(grace)) == ([], ["Title"])
 
+    @pytest.mark.parametrize("method", ["add", "aadd", "set", "unbulked"])
+    def test_moving_through_the_user(
+        self, ada: User, grace: User, sent: list[Changes], method: str
+    ) -> None:
+        """Gone there and new here; only the user is written."""
+        row, stayed = make(ada), make(ada, "Stayed")
+        mine = make(grace, "Was here")
+        UserNotification.objects.filter(pk=row.pk).update(message="Edited meanwhile")
+        sent.clear()
+        if method == "add":
+            grace.themis_notifications.add(row, mine)
+        elif method == "aadd":
+            asyncio.run(grace.themis_notifications.aadd(row, mine))
+        elif method == "set":
+            grace.themis_notifications.set([row, mine])
+        else:
+            row.refresh_from_db()
+            grace.themis_notifications.add(row, bulk=False)
+        left, came = sorted(sent, key=lambda change: int(change.user_key))
+        assert (left.removed, left.unread) == ([row.pk], 1)
+        assert [item.pk for item in came.items] == [row.pk]
+        assert (came.unread, came.items[0].message) == (2, "Edited meanwhile")
+        assert row.user == grace
+        assert shown(ada) == [stayed.title]
+        assert_nothing_waits()
+
+    def test_adding_what_is_not_saved_is_refused(self, ada: User, grace: User) -> None:
+        """As by Django, and nothing else has moved."""
+        row = make(ada)
+        with pytest.raises(ValueError, match="bulk=False"):
+            grace.themis_notifications.add(row, UserNotification(title="Not saved"))
+        assert (shown(ada), shown(grace)) == (["Title"], [])
+        grace.themis_notifications.add(UserNotification(title="New"), bulk=False)
+        assert shown(grace) == ["New"]
+
+    def test_making_through_the_user(self, ada: User, sent: list[Changes]) -> None:
+        """Every method of the related manager that makes one."""
+        mine = ada.themis_notifications
+        mine.create(title="1")
+        mine.get_or_create(title="2")
+        mine.update_or_create(title="2", defaults={"message": "Edited"})
+        mine.bulk_create([UserNotification(user=ada, title="3")])
+        mine.update(level="danger")
+        assert [change.revision for change in sent] == [1, 2, 3, 4, 5]
+        assert {item.level for item in sent[-1].items} == {"danger"}
+        assert shown(ada) == ["3", "2", "1"]
+        assert_nothing_waits()
+
     @pytest.mark.parametrize("by", ["user", "user_id", "bulk_update"])
     def test_moving_between_users(
         self, ada: User, grace: User, sent: list[Changes], by: str
@@ -511,6 +589,43 @@ class TestBulk:
         assert all(row.pk for row in rows)
         assert [(change.unread, change.revision) for change in sent] == [(2, 1), (1, 1)]
         assert UserNotification.objects.bulk_create([]) == []
+        assert_nothing_waits()
+
+    def test_bulk_create_over_what_is_there(
+        self, ada: User, grace: User, sent: list[Changes]
+    ) -> None:
+        """An upsert is an update of what it writes over, wherever that is."""
+        row = make(ada, "Title", source_id="7", deduplicate=True)
+        sent.clear()
+        UserNotification.objects.bulk_create(
+            [
+                UserNotification(pk=row.pk, user=ada, title="Edited", source_id="8"),
+                UserNotification(pk=row.pk + 99, user=grace, title="New"),
+            ],
+            update_conflicts=True,
+            update_fields=["title", "source_id"],
+            unique_fields=["id"],
+        )
+        edited, new = sorted(sent, key=lambda change: int(change.user_key))
+        assert [(item.title, item.created_revision) for item in edited.items] == [
+            ("Edited", 1)
+        ]
+        assert [item.title for item in new.items] == ["New"]
+        assert notify_user(ada, "Of the old source", source_id="7", deduplicate=True)
+        assert_nothing_waits()
+
+    def test_users_may_be_named_by_the_text_of_their_keys(
+        self, ada: User, sent: list[Changes]
+    ) -> None:
+        """As a form sends them, beside real ones."""
+        key: Any = str(ada.pk)
+        with transaction.atomic():
+            UserNotification.objects.create(user_id=key, title="1")
+            make(ada, "2")
+        (change,) = sent
+        assert (change.user_key, change.unread) == (key, 2)
+        assert notify_user(User.objects.model(pk=key, username="ada"), "3")
+        assert shown(ada) == ["3", "2", "1"]
         assert_nothing_waits()
 
     def test_bulk_update(self, ada: User, sent: list[Changes]) -> None:

@@ -11,7 +11,7 @@ from zoneinfo import ZoneInfo
 
 import pytest
 from django.contrib.auth.models import AnonymousUser, User
-from django.db import DatabaseError, connection, transaction
+from django.db import DatabaseError, IntegrityError, connection, transaction
 from django.utils import timezone as django_timezone
 from django.utils.functional import SimpleLazyObject
 from django.utils.safestring import SafeString, mark_safe
@@ -839,6 +839,18 @@ class TestDeduplication:
         notify_user(ada, "One", **SOURCE, deduplicate=True)
         UserNotification.objects.filter(**SOURCE).delete()
         assert notify_user(ada, "Two", **SOURCE, deduplicate=True)
+
+
+def test_a_clash_of_ids_is_no_duplicate(way: str, ada: User) -> None:
+    """A sequence that an import left behind is an error, and nothing is lost."""
+    if connection.vendor != "postgresql":
+        pytest.skip("SQLite never gives an id that is taken")
+    row = notify_user(ada, "Title")
+    assert row
+    UserNotification.objects.create(pk=row.pk + 1, user=ada, title="With an id")
+    with pytest.raises(IntegrityError):
+        notify_user(ada, "Other", deduplicate=True)
+    assert notify_user(ada, "Other", deduplicate=True)
 
 
 @pytest.mark.django_db(transaction=True)

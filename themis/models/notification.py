@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from datetime import datetime
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from django.conf import settings as django_settings
-from django.db import models, router
+from django.db import models, router, transaction
 from django.db.models import Q
+from django.db.models.fields.related_descriptors import ReverseManyToOneDescriptor
 from django.utils import timezone
+from django.utils.functional import cached_property
 from django.utils.translation import gettext_lazy as _
 
 from themis import content
@@ -17,6 +19,38 @@ from themis.models.conditions import Level
 from themis.models.mailbox import bury
 from themis.models.queryset import UserNotificationQuerySet
 from themis.ringing import followed
+
+
+class _NotificationsDescriptor(ReverseManyToOneDescriptor):  # type: ignore[type-arg] # can't be subscripted when it runs
+    """``user.themis_notifications``, whose `add` and `set` open bells follow."""
+
+    @cached_property
+    def related_manager_cls(self) -> type[Any]:
+        parent: Any = super().related_manager_cls
+
+        class NotificationsManager(parent):  # type: ignore[misc] # made by Django
+            def add(self, *rows: Any, bulk: bool = True) -> None:
+                using = router.db_for_write(self.model, instance=self.instance)
+                with transaction.atomic(using=using):
+                    # Django's own statement goes past our querysets.
+                    moved = self.model.objects.using(using)
+                    moved = moved.filter(pk__in=[row.pk for row in rows])
+                    moved.exclude(user=self.instance).update(user=self.instance)
+                    super().add(*rows, bulk=bulk)
+
+            add.alters_data = True  # type: ignore[attr-defined] # Django's template guard
+
+        return NotificationsManager
+
+
+class _NotificationUserField(models.ForeignKey[Any, Any]):
+    """The user of a notification."""
+
+    related_accessor_class = _NotificationsDescriptor
+
+    def deconstruct(self) -> Any:
+        name, _path, args, kwargs = super().deconstruct()
+        return name, "django.db.models.ForeignKey", args, kwargs
 
 
 class UserNotification(models.Model):
@@ -28,7 +62,7 @@ class UserNotification(models.Model):
     """
 
     id = models.BigAutoField(primary_key=True)
-    user = models.ForeignKey(
+    user = _NotificationUserField(
         django_settings.AUTH_USER_MODEL,
         on_delete=models.CASCADE,
         related_name="themis_notifications",
@@ -153,6 +187,8 @@ class UserNotification(models.Model):
         """
         using = using or router.db_for_write(type(self), instance=self)
         self.pending = True
+        if self._state.adding or force_insert:
+            self.begin()
         if self.is_read or self.is_dismissed:
             self.dedup_key = None
         stored = UserNotification.objects.using(using).filter(pk=self.pk)
@@ -182,6 +218,13 @@ class UserNotification(models.Model):
             stored = type(self)._base_manager.filter(pk=self.pk)
             users.update(bury(stored, using))
             return super().delete(using=using, keep_parents=keep_parents)
+
+    def begin(self) -> None:
+        """Forget what stamping wrote: a copy that is inserted is a new one."""
+        self.pending = True
+        for field in self._meta.concrete_fields:
+            if field.name in self.STAMPED:
+                setattr(self, field.name, field.get_default())
 
     @property
     def is_read(self) -> bool:

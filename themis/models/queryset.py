@@ -101,14 +101,38 @@ class UserNotificationQuerySet(models.QuerySet["UserNotification"]):
     delete.alters_data = True  # type: ignore[attr-defined] # Django's template guard
     delete.queryset_only = True  # type: ignore[attr-defined] # no Manager.delete()
 
-    def bulk_create(
-        self, objs: Iterable[UserNotification], *args: Any, **kwargs: Any
+    def bulk_create(  # noqa: PLR0917 -- Django's signature
+        self,
+        objs: Iterable[UserNotification],
+        batch_size: int | None = None,
+        ignore_conflicts: bool = False,
+        update_conflicts: bool = False,
+        update_fields: Collection[str] | None = None,
+        unique_fields: Collection[str] | None = None,
     ) -> list[UserNotification]:
         """Create like Django, and let open bells follow after the commit."""
         self._for_write = True
+        rows = list(objs)
+        for row in rows:
+            row.begin()
+        if update_fields:
+            # What is there already, and is written over, is followed like an update.
+            update_fields = {*update_fields, "pending"}
+            if not self.KEYED.isdisjoint(update_fields):
+                update_fields.add("dedup_key")
         with followed(self.db) as users:
-            created = super().bulk_create(objs, *args, **kwargs)
+            created = super().bulk_create(
+                rows,
+                batch_size=batch_size,
+                ignore_conflicts=ignore_conflicts,
+                update_conflicts=update_conflicts,
+                update_fields=update_fields,
+                unique_fields=unique_fields,
+            )
             users.update(row.user_id for row in created)
+            if update_conflicts:
+                stored = self._plain([row.pk for row in created])
+                users.update(stored.values_list("user_id", flat=True))
         return created
 
     def _moving(
