@@ -195,6 +195,9 @@ def mark_read(
     chosen = chosen.filter(**source)
     if _is_open(using):
         return chosen.update(read_at=now)
+    # Of most pages that a person opens the bell has nothing to say: no lock for that.
+    if not chosen.exists():
+        return 0
     try:
         with hold([key], using) as stamps:
             return sum(

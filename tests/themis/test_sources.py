@@ -70,6 +70,15 @@ class TestMarkRead:
         assert mark_read(ada, **SOURCE) == 0
         assert len(sent) == 1
 
+    def test_a_page_of_which_the_bell_says_nothing_takes_no_lock(
+        self, ada: User
+    ) -> None:
+        """One read, no transaction."""
+        notify_user(ada, "Another", **OTHER)
+        with statements() as spent, transactions() as begun:
+            assert mark_read(ada, **SOURCE) == 0
+        assert (len(spent), len(begun)) == (1, 0)
+
     def test_that_time_is_the_handle_of_its_undo(self, ada: User) -> None:
         notify_user(ada, "One", **SOURCE)
         mark_read(ada, **SOURCE)
