@@ -72,7 +72,7 @@ FROM (
     FROM (
         SELECT i, heavy,
             CASE WHEN i %% %(share)s = 0 THEN heavy
-                ELSE heavy + 1 + (i * 7919) %% (%(users)s - 1) END AS owner
+                ELSE heavy + 1 + i::bigint * 7919 %% (%(users)s - 1) END AS owner
         FROM generate_series(1, %(rows)s) AS i,
             (SELECT min(id) AS heavy FROM auth_user) AS least
     ) AS owned
