@@ -248,9 +248,12 @@ def _clear_rows(
     rule: _Rule, stamps: dict[Any, Stamp], keys: list[int], using: str
 ) -> Counter[str]:
     """Delete those notifications of *keys* that are due now that they are locked."""
-    due = rule.due(using).filter(user__in=list(stamps), pk__in=keys).order_by("pk")
+    # Not by user, too: the database would look through all that the users have.
+    due = rule.due(using).filter(pk__in=keys).order_by("pk")
     skip = connections[using].features.has_select_for_update_skip_locked
-    rows = list(due.select_for_update(skip_locked=skip).values_list(*_TOLD_BY))
+    locked = due.select_for_update(skip_locked=skip).values_list(*_TOLD_BY)
+    # What has moved to another user meanwhile is left.
+    rows = [row for row in locked if row[1] in stamps]
     floors: Counter[Any] = Counter()
     for _pk, user, _kind, created, revision, pending, dismissed_at, expired in rows:
         stamp = stamps[user]
