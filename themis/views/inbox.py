@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime
+from functools import lru_cache
+from typing import Any
 
 from django.contrib.auth.decorators import login_required
 from django.core.exceptions import BadRequest, ObjectDoesNotExist
@@ -108,9 +110,21 @@ def _parse_place(request: HttpRequest) -> Place:
 
 def _count_unread(box: Box) -> int:
     """Return the exact count: the stored one where that is exact and nothing waits."""
-    if box.unread < COUNT_LIMIT and not box.waits:
+    if box.waits:
+        return _count_rows(box.user)
+    if box.unread < COUNT_LIMIT:
         return box.unread
-    return plain(database()).filter(is_open(timezone.now()), user=box.user).count()
+    return _count_at(box.epoch, box.revision, box.user)
+
+
+@lru_cache(maxsize=1_000)
+def _count_at(_epoch: str, _revision: int, user: Any) -> int:
+    """Count once per revision: whatever changes the count changes that too."""
+    return _count_rows(user)
+
+
+def _count_rows(user: Any) -> int:
+    return plain(database()).filter(is_open(timezone.now()), user=user).count()
 
 
 def _title(place: Place) -> str:
