@@ -466,3 +466,23 @@ def test_in_a_host_with_atomic_requests_an_action_is_stamped_before_the_answer(
     assert [change.unread for change in sent] == [0]
     assert not any("SAVEPOINT" in one["sql"] for one in statements)
     assert unread_count(page) == ""
+
+
+@pytest.mark.django_db(transaction=True)
+def test_undo_works_in_a_host_without_time_zones(
+    client: Client, ada: User, settings: Settings
+) -> None:
+    settings.USE_TZ = False
+    settings.TIME_ZONE = "America/Chicago"
+    connection.close()
+    try:
+        row, _other = stored(ada, 2)
+        response = press(client, row_of(get(client), row), "Dismiss: Number 0")
+        page = get(client, response.url)
+        assert done(page) == ["Dismissed."]
+        press(client, page, "Undo")
+        assert row.pk in keys(get(client))
+        listed = get(client)
+        assert row_of(listed, row).find("time")[0].attributes["datetime"]
+    finally:
+        connection.close()

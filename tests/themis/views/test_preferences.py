@@ -1,19 +1,22 @@
 """The preferences page."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import pytest
 from django.contrib.auth.models import User
-from django.db import connection
+from django.db import connection, transaction
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
 from pytest_django import Settings
 
+from tests.themis.contention import elsewhere
 from tests.themis.markup import Element, parse
 from tests.themis.views.pages import LIST, everything, get, notices, press
 from themis import mailbox
 from themis.events import Changes
-from themis.models import UserNotification, UserProfile
+from themis.models import Mailbox, UserNotification, UserProfile
 from themis.models.profile import MAX_RETENTION_DAYS, MIN_RETENTION_DAYS
 from themis.notifications import notify_user
 
@@ -293,3 +296,29 @@ def test_in_a_host_with_atomic_requests_it_is_told_before_the_answer(
     finally:
         connection.settings_dict["ATOMIC_REQUESTS"] = False
     assert [change.desktop for change in sent] == [True]
+
+
+@pytest.mark.django_db(transaction=True)
+def test_what_another_transaction_holds_is_to_be_tried_again(
+    lenient: Client, ada: User, settings: Settings
+) -> None:
+    """What was entered is still there."""
+    settings.MESSAGE_STORAGE = "django.contrib.messages.storage.cookie.CookieStorage"
+    mailbox.look(ada.pk)
+    with elsewhere(holding(ada)):
+        response: Any = lenient.post(
+            PREFERENCES, {**DEFAULTS, "notification_min_level": "danger"}
+        )
+    assert response.status_code == 200
+    page = parse(response.content.decode())
+    assert notices(page) == ["That didn't work just now; try again."]
+    assert chosen(page) == "danger"
+    assert stored(ada)[1] == "info"
+
+
+@contextmanager
+def holding(user: User) -> Iterator[None]:
+    """Somebody else stamps the mailbox of `user`, and takes their time."""
+    with transaction.atomic():
+        Mailbox.objects.filter(user=user).update(floor_revision=0)
+        yield
