@@ -7,9 +7,11 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 from django.contrib.auth import get_user_model
+from django.core.exceptions import ValidationError
 from django.db.models import QuerySet
 
 from themis.drafts import Draft
+from themis.statements import to_key
 
 logger = logging.getLogger("themis")
 
@@ -26,7 +28,11 @@ def key_of(user: object) -> Any:
         raise no_account(user.__class__.__name__)
     if user.pk is None:
         raise no_account("an unsaved one")
-    return user.pk
+    try:
+        # An account that was made from a form may hold the text of its key.
+        return to_key(user.pk)
+    except ValidationError as error:
+        raise no_account(f"one with the key {user.pk!r}") from error
 
 
 def chunks_of(users: object, draft: Draft, size: int) -> Iterator[list[Any]]:

@@ -216,6 +216,10 @@ class TestRefused:
         del way
         refuse("user must be a saved User", User(pk=4711), "Title")
 
+    def test_user_with_a_key_that_is_none(self, way: str) -> None:
+        with pytest.raises(ValueError, match=r"^user must be .* 'number seven'"):
+            notify_user(User(pk="number seven", username="new"), "Title")
+
     def test_deleted_user(self, way: str, ada: User) -> None:
         """Another instance of an account that is gone is no account."""
         del way

@@ -22,6 +22,7 @@ from typing import Any
 import django
 from django.apps import apps
 from django.conf import settings
+from django.contrib import admin
 from django.contrib.auth import get_user_model
 from django.core.management import call_command
 from django.db import connections, transaction
@@ -258,6 +259,9 @@ def check_keys_as_a_form_sends_them() -> None:
     assert_nothing_waits()
     is_same(Page(one).titles, ["By the real key", "Inside", "Outside"])
     is_same(Page(other).titles, ["Too", "By hand"])
+    assert notify_users([one, USERS.get(pk=one.pk)], "Twice") == 2
+    is_same(Page(one).titles[:2], ["Twice", "Twice"])
+    UserNotification.objects.filter(title="Twice").delete()
     UserNotification.objects.filter(user_id=str(one.pk)).update(user_id=str(other.pk))
     assert_nothing_waits()
     is_same((len(Page(one).titles), len(Page(other).titles)), (0, 5))
@@ -432,6 +436,38 @@ def check_clean_up() -> None:
     with redirect_stdout(io.StringIO()):
         call_command("themis_new_epoch")
     is_same(page.look(), ["Unread", "Young"])
+
+
+def check_the_admin() -> None:
+    boss, people = sign_up(), [sign_up() for _ in range(3)]
+    USERS.filter(pk=boss.pk).update(is_staff=True, is_superuser=True)
+    client = Page(boss).client
+    here = f"/admin/{UserNotification._meta.app_label}/"
+    name = User.USERNAME_FIELD
+    in_admin = admin.site.is_registered(User)
+    named = [str(one.pk) if in_admin else getattr(one, name) for one in people]
+    form = {
+        **dict.fromkeys(("message", "url", "expires_at_0", "expires_at_1"), ""),
+        **dict.fromkeys(("source_app", "source_model", "source_id"), ""),
+        "users": named if in_admin else "\n".join(named),
+        "title": "To some",
+        "level": "info",
+    }
+    sent = client.post(f"{here}usernotification/add/", form)
+    is_same((sent.status_code, Page(people[2]).titles), (302, ["To some"]))
+    row = UserNotification.objects.get(user=people[0])
+    for path in ("", f"?q={getattr(people[0], name)}", f"{row.pk}/change/"):
+        shown = client.get(f"{here}usernotification/{path}")
+        is_same((path, shown.status_code), (path, 200))
+        assert "To some" in shown.text
+    profile = profile_of(people[0])
+    for path in ("", f"{profile.pk}/change/", f"{profile.pk}/delete/", "add/"):
+        shown = client.get(f"{here}userprofile/{path}")
+        is_same((path, shown.status_code), (path, 200))
+    acting = {"action": "delete_selected", "_selected_action": [row.pk], "post": "yes"}
+    is_same(client.post(f"{here}usernotification/", acting).status_code, 302)
+    is_same([Page(one).titles for one in people], [[], ["To some"], ["To some"]])
+    assert_nothing_waits()
 
 
 def check_expiry() -> None:
