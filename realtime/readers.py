@@ -13,7 +13,7 @@ from typing import ParamSpec, TypeVar
 from asgiref.sync import sync_to_async
 from django.db import InterfaceError, OperationalError, connections
 
-from themis.locking import is_contention
+from themis.transactions import is_contention
 
 P = ParamSpec("P")
 R = TypeVar("R")

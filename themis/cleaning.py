@@ -35,10 +35,10 @@ from django.db.models.functions import Greatest
 from django.utils import timezone
 
 from themis.conf import settings
-from themis.locking import is_contention
+from themis.holding import Stamp, hold
 from themis.models import Mailbox, Tombstone
 from themis.queries import database, plain, plain_profiles
-from themis.stamping import Stamp, hold
+from themis.transactions import is_contention
 
 logger = logging.getLogger("themis")
 

@@ -16,9 +16,10 @@ from django.core.exceptions import ObjectDoesNotExist
 from django.db.models import Q, QuerySet
 from django.utils import timezone
 
-from themis import queries, revisions, stamping
+from themis import holding, queries, revisions
 from themis.conf import settings
 from themis.events import Changes, Snapshot
+from themis.holding import hold, rewrite
 from themis.models import Mailbox, Tombstone, UserNotification, is_listed
 from themis.queries import (
     database,
@@ -29,7 +30,7 @@ from themis.queries import (
     refill,
 )
 from themis.revisions import Box
-from themis.stamping import hold, rewrite, stamp
+from themis.stamping import stamp
 
 Verb = Literal["read", "unread", "dismiss", "restore"]
 
@@ -121,7 +122,7 @@ def _changes(box: Box, since: int, using: str) -> Changes | None:
     # changed after it comes now and again: else an item created and then changed
     # would first be told by a frame in which it is no longer new.
     known = on_wire(using).filter(user=box.user, created_revision__lte=box.revision)
-    limit = stamping.CHANGES_LIMIT
+    limit = holding.CHANGES_LIMIT
     if since < box.revision:
         rows = list(known.filter(revision__gt=since)[: limit + 1])
         graves = Tombstone.objects.using(using)
@@ -212,9 +213,9 @@ def stamp_waiting() -> None:
             wishing.order_by().values_list("user_id"),
         )
     )
-    users = {user for (user,) in waiting[: stamping.USERS_PER_STAMP]}
+    users = {user for (user,) in waiting[: holding.USERS_PER_STAMP]}
     due = Mailbox.objects.using(using).filter(next_expiry_at__lte=timezone.now())
-    expiring = due.values_list("pk", flat=True)[: stamping.USERS_PER_STAMP]
+    expiring = due.values_list("pk", flat=True)[: holding.USERS_PER_STAMP]
     stamp(set(expiring) - users, using, due_only=True)
     if not users:
         return

@@ -15,14 +15,15 @@ from django.db.models import QuerySet
 from django.utils import timezone
 
 from themis.drafts import Draft, clean_whole_source
-from themis.locking import is_contention
+from themis.holding import USERS_PER_STAMP, hold, remove, rewrite
 from themis.models import UserNotification, is_open
 from themis.queries import database
 from themis.recipients import chunks_of, key_of, no_account, warn_of_nobody
 from themis.ringing import followed
 from themis.signals import notification_created
-from themis.stamping import USERS_PER_STAMP, hold, remove, rewrite, stamp
+from themis.stamping import stamp
 from themis.store import store
+from themis.transactions import is_contention
 
 __all__ = [
     "amark_read",

@@ -9,10 +9,10 @@ from typing import Any
 from django.db.models import QuerySet
 from django.utils.translation import gettext as _
 
+from themis.holding import hold
 from themis.models import Level, Mailbox, UserProfile
 from themis.models.profile import MAX_RETENTION_DAYS, MIN_RETENTION_DAYS
 from themis.queries import database, plain_profiles
-from themis.stamping import hold
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -17,9 +17,9 @@ from django.db import IntegrityError, connections
 from django.db.models import F
 from django.utils import timezone
 
-from themis.locking import own_transaction
 from themis.models import Mailbox, make_epoch
 from themis.statements import run, to_key, to_moment
+from themis.transactions import own_transaction
 
 logger = logging.getLogger("themis")
 

@@ -8,174 +8,45 @@ gives all pending rows the new revision, counts, and commits. Whoever stamps bro
 from __future__ import annotations
 
 import logging
-from collections.abc import Collection, Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, field
+from collections.abc import Collection, Sequence
 from datetime import datetime
-from functools import partial
 from typing import Any
 
-from django.db import transaction
 from django.db.models import (
-    BooleanField,
-    Case,
     Exists,
-    F,
     OuterRef,
     Q,
-    QuerySet,
     Subquery,
     Value,
-    When,
 )
-from django.db.models.functions import Coalesce
 from django.utils import timezone
 
-from themis import revisions
-from themis.broadcasters import get_broadcaster
-from themis.conf import settings
-from themis.events import Changes
-from themis.locking import is_contention, own_transaction
+from themis.holding import (
+    STAMP_WAIT_MS,
+    USERS_PER_STAMP,
+    Stamp,
+    can_skip,
+    hold,
+    in_held,
+    stamped_fields,
+)
 from themis.models import Mailbox, Tombstone, UserNotification, is_open
 from themis.queries import (
     SOURCE,
     TEXT,
     database,
     identity_of,
-    newest,
     on_wire,
     plain,
     plain_profiles,
-    refill,
 )
-from themis.revisions import Bump, Count
 from themis.statements import to_key
+from themis.transactions import is_contention
 
 logger = logging.getLogger("themis")
 
-# More changed rows than this are told as a snapshot.
-CHANGES_LIMIT = 100
-# How many mailboxes one stamping transaction locks, and rows of a kind it stamps.
-USERS_PER_STAMP = 250
+# How many rows of a kind one transaction stamps.
 ROWS_PER_STAMP = 1_000
-# How long stamping waits for a lock before it leaves the work to the reconciler.
-STAMP_WAIT_MS = 1_000
-# And who may hold one lock while waiting for another: well below PostgreSQL's
-# deadlock_timeout, so that a cycle ends here and not at a host's expense.
-HOLDING_WAIT_MS = 500
-
-
-@dataclass(slots=True)
-class Stamp:
-    """One mailbox under its lock, and what this revision changes in it."""
-
-    box: Bump
-    now: datetime
-    rows: list[UserNotification] = field(default_factory=list)
-    deleted: list[int] = field(default_factory=list)
-    # The profile changed: no row shows it, but pages hear of it.
-    touched: bool = False
-    # Rows that pages may show went without tombstones: pages load the state anew.
-    cleared: bool = False
-    # Something was written that no page hears of.
-    silent: bool = False
-    # What open pages are told; known once the block of `hold` has been left.
-    changes: Changes | None = None
-
-    @property
-    def is_empty(self) -> bool:
-        """Whether nothing happened, so that the revision must not rise."""
-        return not (self.rows or self.deleted or self.touched or self.cleared)
-
-
-@contextmanager
-def hold(
-    users: Collection[Any],
-    using: str,
-    *,
-    wait_ms: int | None = None,
-    due_only: bool = False,
-) -> Iterator[dict[Any, Stamp]]:
-    """
-    Lock and bump the mailboxes of *users*; on leaving, count, commit and broadcast.
-
-    Yields a `Stamp` per user, with the new revision. Mailboxes whose stamp stays empty
-    keep their old revision.
-
-    Args:
-        users: Their primary keys.
-        using: The alias of the database.
-        wait_ms: How long each lock is waited for, if not half a second; on SQLite,
-            which has but one lock, a second.
-        due_only: Leave mailboxes out in which nothing has fallen due, and those that
-            somebody else holds.
-
-    Raises:
-        OperationalError: a lock was not to be had in time.
-    """
-    if len(users) > 1 and not due_only:
-        revisions.make_missing(users, using)
-    if wait_ms is None:
-        wait_ms = HOLDING_WAIT_MS if _can_skip(using) else STAMP_WAIT_MS
-    with own_transaction(using, wait_ms=wait_ms):
-        now = timezone.now()
-        boxes = revisions.bump(users, now, using, due_only=due_only)
-        if not boxes and not due_only:
-            # Nothing is locked yet, so nothing is bumped twice.
-            revisions.make_missing(users, using)
-            boxes = revisions.bump(users, now, using)
-        stamps = {box.user: Stamp(box, now) for box in boxes}
-        yield stamps
-        idle = [user for user, stamp in stamps.items() if stamp.is_empty]
-        busy = [stamp for stamp in stamps.values() if not stamp.is_empty]
-        if not busy and not any(stamp.silent for stamp in stamps.values()):
-            transaction.set_rollback(True, using=using)
-            return
-        if idle:
-            revisions.rest(idle, using)
-        if busy:
-            counts = revisions.count([stamp.box.user for stamp in busy], now, using)
-            for stamp in busy:
-                count = counts[stamp.box.user]
-                alone = len(busy) == 1
-                stamp.changes = _to_changes(stamp, count, using, alone=alone)
-            _announce([stamp.changes for stamp in busy if stamp.changes], using)
-
-
-def _announce(changes: list[Changes], using: str) -> None:
-    """Broadcast *changes* once they are committed."""
-
-    def broadcast() -> None:
-        get_broadcaster().broadcast(changes)
-
-    transaction.on_commit(broadcast, using=using, robust=True)
-
-
-def _to_changes(stamp: Stamp, count: Count, using: str, *, alone: bool) -> Changes:
-    items = [row for row in stamp.rows if row.is_listed_at(stamp.now)]
-    gone = [row.pk for row in stamp.rows if not row.is_listed_at(stamp.now)]
-    # What left the mailbox and came back is not gone.
-    removed = sorted({*gone, *stamp.deleted}.difference(row.pk for row in items))
-    # What moves up in the place of what is gone is a question for each user. Of many,
-    # those with an open page ask it: the others' changes are only good for numbers.
-    whole = not stamp.cleared and (alone or not removed)
-    whole = whole and len(stamp.rows) + len(stamp.deleted) <= CHANGES_LIMIT
-    window = partial(newest, stamp.box.user, stamp.now, using)
-    is_settled = partial(revisions.is_at, stamp.box.revision, stamp.box.user, using)
-    return Changes(
-        user_key=str(stamp.box.user),
-        epoch=stamp.box.epoch,
-        since=stamp.box.revision - 1,
-        revision=stamp.box.revision,
-        unread=count.unread,
-        items=refill(items, len(removed), window, is_settled) if whole else [],
-        removed=removed,
-        whole=whole,
-        now=stamp.now,
-        poll_interval=settings.poll_interval,
-        desktop=count.desktop,
-        next_expiry_at=count.next_expiry_at,
-    )
 
 
 def stamp(
@@ -223,10 +94,6 @@ def _stamp_chunk(users: list[Any], using: str, *, due_only: bool) -> bool:
     return fetched >= ROWS_PER_STAMP
 
 
-def _of(stamps: dict[Any, Stamp]) -> Q:
-    return Q(user__in=list(stamps))
-
-
 def _revision_of(stamps: dict[Any, Stamp]) -> Value | Subquery:
     """Return the new revision of a row's mailbox, for one UPDATE over many users."""
     if len(stamps) == 1:
@@ -237,8 +104,8 @@ def _revision_of(stamps: dict[Any, Stamp]) -> Value | Subquery:
 
 def _stamp_rows(stamps: dict[Any, Stamp], using: str) -> int:
     """Stamp what was created or written since the last stamp."""
-    waiting = plain(using).filter(_of(stamps), pending=True).order_by("pk")
-    locked = waiting.select_for_update(skip_locked=_can_skip(using), no_key=True)
+    waiting = plain(using).filter(in_held(stamps), pending=True).order_by("pk")
+    locked = waiting.select_for_update(skip_locked=can_skip(using), no_key=True)
     rows = list(locked[:ROWS_PER_STAMP])
     if not rows:
         return 0
@@ -289,64 +156,6 @@ def restamp(
     if keys:
         stamped = stamped_fields(_revision_of(stamps), now)
         plain(using).filter(pk__in=keys).update(**stamped)
-
-
-def stamped_fields(revision: Value | Subquery, now: datetime) -> dict[str, Any]:
-    """Return what an UPDATE writes into a row that gets *revision*."""
-    return {
-        "created_revision": Coalesce(F("created_revision"), revision),
-        "revision": revision,
-        "pending": False,
-        "expiry_stamped": Case(
-            When(expires_at__lte=now, then=True),
-            default=False,
-            output_field=BooleanField(),
-        ),
-    }
-
-
-def rewrite(
-    held: Stamp, chosen: QuerySet[UserNotification], using: str, **fields: Any
-) -> int:
-    """
-    Write `read_at` or `dismissed_at` into the *chosen* rows of a held mailbox.
-
-    They get its new revision, and no longer claim a dedup key; what is opened again
-    never takes it back. Returns how many there were.
-    """
-    revision = held.box.revision
-    fields |= stamped_fields(Value(revision), held.now) | {"dedup_key": None}
-    # Not the followed update of `UserNotification.objects`.
-    written = QuerySet.update(chosen, **fields)
-    if written:
-        changed = on_wire(using).filter(user=held.box.user, revision=revision)
-        held.rows.extend(changed[: CHANGES_LIMIT + 1])
-    return written
-
-
-def remove(stamps: dict[Any, Stamp], keys: Collection[int], using: str) -> int:
-    """
-    Delete the notifications of *keys* from the held mailboxes.
-
-    Open pages hear of it with the new revision; returns how many there were.
-    """
-    leaving = plain(using).filter(_of(stamps), pk__in=keys).order_by("pk")
-    rows = list(leaving.select_for_update())
-    told = [row for row in rows if row.created_revision is not None]
-    Tombstone.objects.using(using).bulk_create(
-        Tombstone(
-            notification_id=row.pk,
-            user_id=row.user_id,
-            revision=stamps[row.user_id].box.revision,
-        )
-        for row in told
-    )
-    for row in rows:
-        stamps[row.user_id].silent = True
-    for row in told:
-        stamps[row.user_id].deleted.append(row.pk)
-    leaving.delete()
-    return len(rows)
 
 
 def _mark(row: UserNotification, stamp: Stamp) -> None:
@@ -400,7 +209,7 @@ def _stamp_expired(stamps: dict[Any, Stamp], using: str) -> int:
         user__in=due, dismissed_at=None, expires_at__lte=now, expiry_stamped=False
     )
     locked = expired.order_by("pk").select_for_update(
-        skip_locked=_can_skip(using), no_key=True
+        skip_locked=can_skip(using), no_key=True
     )
     rows = list(locked[:ROWS_PER_STAMP])
     restamp([row.pk for row in rows], stamps, now, using)
@@ -415,7 +224,7 @@ def _stamp_deleted(stamps: dict[Any, Stamp], using: str) -> int:
     if not any(stamp.box.has_buried for stamp in stamps.values()):
         return 0
     tombstones = Tombstone.objects.using(using)
-    waiting = tombstones.filter(_of(stamps), revision=None).order_by("pk")
+    waiting = tombstones.filter(in_held(stamps), revision=None).order_by("pk")
     rows = list(waiting[:ROWS_PER_STAMP])
     if rows:
         keys = [row.pk for row in rows]
@@ -428,9 +237,9 @@ def _stamp_deleted(stamps: dict[Any, Stamp], using: str) -> int:
 def _stamp_profiles(stamps: dict[Any, Stamp], using: str) -> int:
     if not any(stamp.box.has_wishes for stamp in stamps.values()):
         return 0
-    wishes = plain_profiles(using).filter(_of(stamps), pending=True)
+    wishes = plain_profiles(using).filter(in_held(stamps), pending=True)
     locked = wishes.order_by("pk").select_for_update(
-        skip_locked=_can_skip(using), no_key=True
+        skip_locked=can_skip(using), no_key=True
     )
     rows = list(locked[:ROWS_PER_STAMP])
     if rows:
@@ -439,9 +248,3 @@ def _stamp_profiles(stamps: dict[Any, Stamp], using: str) -> int:
     for row in rows:
         stamps[row.user_id].touched = True
     return len(rows)
-
-
-def _can_skip(using: str) -> bool:
-    """Tell whether rows can be locked one by one; SQLite has one writer anyway."""
-    features = transaction.get_connection(using).features
-    return bool(features.has_select_for_update_skip_locked)

@@ -16,11 +16,11 @@ from django.db import OperationalError, connections
 from django.db.models import Q
 
 from themis.drafts import Draft
-from themis.locking import is_contention, limited_wait
 from themis.models import UserNotification
 from themis.preferences import WANTED, minimums_above
 from themis.queries import plain
 from themis.statements import run, to_key
+from themis.transactions import is_contention, limited_wait
 
 # How long a claim on a dedup key may keep the caller's transaction waiting: less than
 # PostgreSQL's `deadlock_timeout`, so that a cycle ends here, without an error.

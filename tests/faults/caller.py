@@ -92,9 +92,9 @@ def main() -> None:  # noqa: C901, PLR0915 -- one process, one function for each
     from demo.models import Task  # noqa: PLC0415
     from themis import mailbox, notifications  # noqa: PLC0415
     from themis.events import wire_time  # noqa: PLC0415
-    from themis.locking import is_contention  # noqa: PLC0415
     from themis.models import UserNotification  # noqa: PLC0415
     from themis.notifications import notify_user  # noqa: PLC0415
+    from themis.transactions import is_contention  # noqa: PLC0415
 
     blocks: list[Any] = []
 

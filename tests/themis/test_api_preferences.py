@@ -28,7 +28,7 @@ from tests.themis.requests import (
     signed_in,
     token_of,
 )
-from themis import mailbox, profiles, stamping
+from themis import holding, mailbox, profiles
 from themis.events import Changes
 from themis.models import UserProfile
 from themis.notifications import notify_user
@@ -265,7 +265,7 @@ class TestBesideOthers:
         assert box_of(ada).revision == 2
 
     def test_a_mailbox_that_is_held_is_busy(self, client: Client, ada: User) -> None:
-        with elsewhere(stamping.hold([ada.pk], "default")):
+        with elsewhere(holding.hold([ada.pk], "default")):
             response = patch(client, OTHERS)
         assert_problem(response, 503)
         assert response["Retry-After"] == "1"

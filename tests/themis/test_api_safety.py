@@ -31,8 +31,8 @@ from tests.themis.requests import (
 )
 from themis import mailbox, profiles, urls
 from themis.events import Changes
-from themis.locking import outside_transactions
 from themis.models import Mailbox
+from themis.transactions import outside_transactions
 
 pytestmark = pytest.mark.django_db
 
@@ -254,7 +254,7 @@ class TestAtomicRequests:
     def test_nor_in_one_on_another_database(
         self, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr("themis.locking.connections", ["default", "mail"])
+        monkeypatch.setattr("themis.transactions.connections", ["default", "mail"])
 
         def view(request: Any) -> Any:
             return request

@@ -37,7 +37,7 @@ from tests.themis.requests import (
     token_of,
     url_of,
 )
-from themis import mailbox, stamping
+from themis import holding, mailbox
 from themis.events import Changes
 from themis.models import UserNotification
 
@@ -701,7 +701,7 @@ class TestContention:
         self, client: Client, ada: User
     ) -> None:
         row = notified(ada)
-        with elsewhere(stamping.hold([ada.pk], "default")):
+        with elsewhere(holding.hold([ada.pk], "default")):
             began = time.monotonic()
             response = post(client, "read", {"ids": [str(row.pk)]})
             waited = time.monotonic() - began

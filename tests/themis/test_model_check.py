@@ -38,7 +38,7 @@ from tests.mirror import Mirror, over_the_wire
 from tests.themis.broadcasting import CollectingBroadcaster
 from tests.themis.colleague import dying_after_the_commit
 from tests.themis.conftest import Clock, make_user
-from themis import cleaning, mailbox, queries, ringing, stamping
+from themis import cleaning, holding, mailbox, queries, ringing, stamping
 from themis.events import Changes, Snapshot, wire_time
 from themis.models import (
     Mailbox,
@@ -1211,7 +1211,7 @@ def test_each_page_equals_a_fresh_snapshot(
 ) -> None:
     """Whoever writes, whatever is lost: pages, counts and revisions are right."""
     monkeypatch.setattr(queries, "WINDOW", WINDOW)
-    monkeypatch.setattr(stamping, "CHANGES_LIMIT", CHANGES_LIMIT)
+    monkeypatch.setattr(holding, "CHANGES_LIMIT", CHANGES_LIMIT)
     monkeypatch.setattr(stamping, "ROWS_PER_STAMP", ROWS_PER_STAMP)
     monkeypatch.setattr(themis.models.queryset, "CHUNK", CHUNK)
     monkeypatch.setattr(cleaning, "TOMBSTONE_DAYS", 0)

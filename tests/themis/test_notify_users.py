@@ -17,9 +17,9 @@ from tests.themis.conftest import make_user
 from tests.themis.statements import statements, transactions
 from themis import mailbox
 from themis.events import Changes
+from themis.holding import USERS_PER_STAMP
 from themis.models import Mailbox, UserNotification, UserProfile
 from themis.notifications import anotify_users, notify_user, notify_users
-from themis.stamping import USERS_PER_STAMP
 
 pytestmark = pytest.mark.django_db(transaction=True)
 

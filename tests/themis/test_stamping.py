@@ -26,7 +26,17 @@ from tests.themis.colleague import (
 from tests.themis.conftest import Clock, make_user
 from tests.themis.contention import elsewhere
 from tests.themis.statements import statements, transactions
-from themis import locking, mailbox, queries, revisions, ringing, stamping
+from themis import (
+    holding,
+    mailbox,
+    queries,
+    revisions,
+    ringing,
+    stamping,
+)
+from themis import (
+    transactions as themis_transactions,
+)
 from themis.events import Changes
 from themis.models import Mailbox, Tombstone, UserNotification, UserProfile
 from themis.notifications import notify_user
@@ -156,7 +166,7 @@ class TestOwnTransaction:
 
         def is_contention(error: BaseException) -> bool:
             noticed.set()
-            return locking.is_contention(error)
+            return themis_transactions.is_contention(error)
 
         monkeypatch.setattr("themis.notifications.is_contention", is_contention)
         mailbox.look(ada.pk)
@@ -1073,7 +1083,7 @@ class TestWindow:
 
 def _dismiss_and_leave_the_rest(row: UserNotification) -> None:
     """What `change` does when the deletion is committed just after it has looked."""
-    with stamping.hold([row.user_id], "default") as stamps:
+    with holding.hold([row.user_id], "default") as stamps:
         (held,) = stamps.values()
         row.dismissed_at = held.now
         row.revision = held.box.revision
@@ -1107,7 +1117,7 @@ def test_one_busy_mailbox_keeps_no_other_waiting(
         mailbox.look(user.pk)
         queries.plain("default").bulk_create([UserNotification(user=user, title="One")])
     waiting = queries.plain("default").filter(pending=True)
-    with elsewhere(stamping.hold([ada.pk], "default")):
+    with elsewhere(holding.hold([ada.pk], "default")):
         mailbox.stamp_waiting()
         assert [row.user_id for row in waiting] == [ada.pk]
     mailbox.stamp_waiting()

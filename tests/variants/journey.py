@@ -40,7 +40,7 @@ from tests.mirror import Mirror, over_the_wire  # noqa: E402
 from tests.realtime.harness import Connection  # noqa: E402
 from tests.themis import broadcasting  # noqa: E402
 from tests.themis.colleague import dying_after_the_commit  # noqa: E402
-from themis import mailbox, stamping  # noqa: E402
+from themis import holding, mailbox  # noqa: E402
 from themis.conf import settings as themis_settings  # noqa: E402
 from themis.models import (  # noqa: E402
     Mailbox,
@@ -647,7 +647,7 @@ def check_a_fixture_over_a_mailbox_in_use() -> None:
 
 
 def check_more_than_one_stamp_holds() -> None:
-    count = stamping.USERS_PER_STAMP + 30
+    count = holding.USERS_PER_STAMP + 30
     people = create([new_account() for _ in range(count)])
     with in_transaction():
         for account in people:

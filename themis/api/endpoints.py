@@ -27,8 +27,8 @@ from themis.api.problems import (
     wrong_method,
 )
 from themis.events import encode
-from themis.locking import is_contention, outside_transactions
 from themis.models import Mailbox
+from themis.transactions import is_contention, outside_transactions
 
 View = Callable[..., HttpResponse]
 

@@ -23,10 +23,10 @@ from themis import mailbox
 from themis.events import Changes, Snapshot, parse_time, wire_time
 from themis.forms import ActionForm
 from themis.listing import Page, read_page
-from themis.locking import is_contention, outside_transactions
 from themis.models import Level, is_open
 from themis.queries import database, plain
 from themis.revisions import COUNT_LIMIT, Box
+from themis.transactions import is_contention, outside_transactions
 from themis.views.places import Place
 from themis.views.telling import tell, tell_busy, tell_gone, tell_problem
 

@@ -16,9 +16,9 @@ from django.views.decorators.http import require_safe
 from themis import mailbox
 from themis.content import is_safe_url
 from themis.listing import Cursor, Filters, read_page
-from themis.locking import is_contention, outside_transactions
 from themis.models import UserNotification
 from themis.queries import database, plain
+from themis.transactions import is_contention, outside_transactions
 from themis.views.places import Place
 from themis.views.telling import tell_gone
 

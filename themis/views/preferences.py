@@ -15,8 +15,8 @@ from django.views import View
 from django.views.decorators.cache import never_cache
 
 from themis.forms import PreferencesForm
-from themis.locking import is_contention, outside_transactions
 from themis.profiles import change_preferences, read_preferences
+from themis.transactions import is_contention, outside_transactions
 from themis.views.telling import tell, tell_busy
 
 

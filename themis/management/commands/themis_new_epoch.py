@@ -7,9 +7,9 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError
 from django.db import OperationalError
 
-from themis.locking import is_contention
 from themis.queries import database
 from themis.revisions import renew_all_epochs
+from themis.transactions import is_contention
 
 
 class Command(BaseCommand):

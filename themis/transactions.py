@@ -1,4 +1,4 @@
-"""How long a statement may wait for a lock, and what tells that it waited too long."""
+"""Transactions of our own: how they begin, how long they wait, how that ends."""
 
 from __future__ import annotations
 
