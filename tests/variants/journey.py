@@ -18,6 +18,7 @@ from contextlib import contextmanager, redirect_stdout
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlencode
 
 import django
 from django.apps import apps
@@ -64,6 +65,7 @@ USERS = User._base_manager
 _names = (f"person-{number}@example.com" for number in range(10_000))
 _host: Any = settings  # with what these hosts alone have
 _keys = iter(_host.ACCOUNT_KEYS)
+_ADMINS = ("usernotification", "userprofile")
 
 
 def is_same(found: object, expected: object) -> None:
@@ -515,6 +517,39 @@ def check_pages() -> None:
     is_same(answer.status_code, 200)
     form = {"notifications_enabled": "on", "notification_min_level": "warning"}
     is_same(client.post(f"{MOUNT}preferences/", form).status_code, 302)
+    assert notify_user(account, "Not wanted") is None
+
+
+def check_the_admin() -> None:
+    """Where accounts are found by a search, and where they are not."""
+    root, account = sign_up(), sign_up()
+    USERS.filter(pk=root.pk).update(is_staff=True, is_superuser=True)
+    client, page = Page(root).client, Page(account)
+    rows, profiles = (f"/admin/themis/{name}/" for name in _ADMINS)
+    said = {"title": "By search", "level": "info", "users": str(account.pk)}
+    answer = client.post(f"{rows}add/", said, follow=True)
+    assert "Sent to 1 user." in answer.text, answer.text
+    admin.site.unregister(User)
+    said |= {"title": "By name", "users": account.get_username()}
+    answer = client.post(f"{rows}add/", said, follow=True)
+    assert "Sent to 1 user." in answer.text, answer.text
+    is_same(page.look(), ["By name", "By search"])
+    query = {"q": account.get_username(), "state": "unread"}
+    answer = client.get(rows, query)
+    assert answer.text.count("field-title") == len(page.items), answer.text
+    for item in page.items:
+        is_same(client.get(f"{rows}{item['id']}/change/").status_code, 200)
+    chosen = {"action": "mark_as_read", "index": 0, "select_across": 1}
+    chosen["_selected_action"] = page.items[0]["id"]
+    is_same(client.post(f"{rows}?{urlencode(query)}", chosen).status_code, 302)
+    page.look()
+    is_same((len(page.items), page.unread), (2, 0))
+    answer = client.get(profiles, {"q": account.get_username()})
+    assert "1 notification profile" in answer.text, answer.text
+    profile = f"{profiles}{profile_of(account).pk}/change/"
+    is_same(client.get(profile).status_code, 200)
+    wishes = {"notification_min_level": "danger"}
+    is_same(client.post(profile, wishes).status_code, 302)
     assert notify_user(account, "Not wanted") is None
 
 

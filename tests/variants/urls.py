@@ -1,4 +1,4 @@
-"""A host that mounts Themis elsewhere, and notifies from a view."""
+"""A host that mounts Themis elsewhere, notifies from a view, and has an admin."""
 
 from typing import Any
 
@@ -26,6 +26,13 @@ def notify(request: HttpRequest) -> HttpResponse:
         raise RuntimeError(request.POST["fail"])
     return HttpResponse(str(transaction.get_connection(database()).in_atomic_block))
 
+
+class AccountAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
+    search_fields = (get_user_model().USERNAME_FIELD,)
+
+
+if not admin.site.is_registered(get_user_model()):
+    admin.site.register(get_user_model(), AccountAdmin)
 
 urlpatterns = [
     path("", page),
