@@ -16,7 +16,7 @@ from django.utils.translation import gettext_lazy
 from tests.themis.colleague import Colleague
 from tests.themis.conftest import make_user
 from themis.models import UserNotification
-from themis.notifications import notify_user
+from themis.notifications import notify_user, notify_users
 from themis.test import (
     aassert_not_notified,
     aassert_notified,
@@ -51,6 +51,14 @@ class TestCapturedNotifications:
         assert len(sent) == 2
         assert sent[-1].title == "second"
         assert [row.title for row in sent[:1]] == ["first"]
+
+    def test_many_at_once_count_each(self, ada: User, grace: User) -> None:
+        with captured_notifications() as sent:
+            notify_users([grace, ada], "To both")
+            notify_users(User.objects.order_by("-pk"), "To all", level="danger")
+        assert [row.title for row in sent] == ["To both"] * 2 + ["To all"] * 2
+        for user in (ada, grace):
+            assert_notified(user, level="danger", count=1, among=sent)
 
     def test_it_can_be_looked_at_while_the_block_runs(self, ada: User) -> None:
         with captured_notifications() as sent:
