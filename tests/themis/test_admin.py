@@ -461,6 +461,20 @@ class TestDeleteSelected:
         act(client, LIST, "delete_selected", [row], post="yes")
         assert UserNotification.objects.exists()
 
+    def test_where_a_model_of_the_host_points_here_django_asks(
+        self, client: Client, ada: User, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Its page shows what would go with them."""
+        row = made(ada, "first")
+        model_admin = admin.site.get_model_admin(UserNotification)
+        monkeypatch.setattr(model_admin, "takes_others_along", lambda: True)
+        page = act(client, LIST, "delete_selected", [row])
+        assert "All of the following objects and their related" in text_of(page)
+        assert said(confirm(client, LIST, page)) == [
+            "Successfully deleted 1 notification."
+        ]
+        assert not UserNotification.objects.exists()
+
     def test_a_user_can_be_deleted_with_all_that_is_theirs(
         self, client: Client, ada: User
     ) -> None:

@@ -520,7 +520,7 @@ def check_pages() -> None:
     assert notify_user(account, "Not wanted") is None
 
 
-def check_the_admin() -> None:
+def check_sending_in_the_admin() -> None:
     """Where accounts are found by a search, and where they are not."""
     root, account = sign_up(), sign_up()
     USERS.filter(pk=root.pk).update(is_staff=True, is_superuser=True)

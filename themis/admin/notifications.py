@@ -206,6 +206,10 @@ class UserNotificationAdmin(admin.ModelAdmin):  # type: ignore[type-arg] # can't
         level = messages.SUCCESS if marked else messages.INFO
         self.message_user(request, report % {"count": marked}, level)
 
+    def takes_others_along(self) -> bool:
+        """Tell whether models of the host point here: Django's page shows their rows."""
+        return bool(self.model._meta.related_objects)
+
     @admin.action(
         permissions=["delete"],
         description=gettext_lazy("Delete selected %(verbose_name_plural)s"),
@@ -214,8 +218,7 @@ class UserNotificationAdmin(admin.ModelAdmin):  # type: ignore[type-arg] # can't
         self, request: HttpRequest, queryset: QuerySet[Any]
     ) -> HttpResponse | None:
         """Delete after a page that asks, like Django's, but however many they are."""
-        if self.model._meta.related_objects:
-            # A host's model points here: Django's page shows what would go with it.
+        if self.takes_others_along():
             return delete_selected(self, request, queryset)
         if request.POST.get("post"):
             deleted = 0
