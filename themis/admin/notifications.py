@@ -207,7 +207,7 @@ class UserNotificationAdmin(admin.ModelAdmin):  # type: ignore[type-arg] # can't
         self.message_user(request, report % {"count": marked}, level)
 
     def takes_others_along(self) -> bool:
-        """Tell whether models of the host point here: Django's page shows their rows."""
+        """Tell whether models of the host point here; Django's page shows what goes."""
         return bool(self.model._meta.related_objects)
 
     @admin.action(
