@@ -21,6 +21,7 @@ server_key = pytest.StashKey[PostgresServer]()
 _ONCE = ("tests/e2e/", "tests/faults/")
 
 _OF_A_SERVER = {"BIND", "PORT", "REDIS_URL"}
+_OF_A_TEST = {"THEMIS_SEED"}
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -79,7 +80,7 @@ def _start_postgres(config: pytest.Config) -> None:
 
 def _forget_settings_of_a_server() -> None:
     # What a developer has set for a server of their own is not for the tests' servers.
-    for name in list(os.environ):
+    for name in os.environ.keys() - _OF_A_TEST:
         if name.startswith(("DJANGO_", "THEMIS_")) or name in _OF_A_SERVER:
             del os.environ[name]
 

@@ -189,9 +189,8 @@ def main() -> None:  # noqa: C901, PLR0915 -- one process, one function for each
         rows = UserNotification.objects.unread().filter(user=account(user))
         return list(rows.filter(source_id=source).values_list("pk", flat=True))
 
-    def make_users(names: list[str]) -> None:
-        for name in names:
-            User.objects.create_user(name)
+    def expiring() -> int:
+        return UserNotification.objects.unread().exclude(expires_at=None).count()
 
     def storm(
         seed: int, count: int, users: list[str], sources: list[str]

@@ -439,6 +439,8 @@ def _let_it_storm(env: dict[str, str], processes: int) -> list[float]:
             ]
             for answer in answers:
                 took += answer()
+            # What expires between a question and the next would be judged wrongly.
+            wait_until(lambda: callers[0].ask("expiring") == 0)
             for user in USERS:
                 for source in SOURCES:
                     judge(callers[0], user, source)
