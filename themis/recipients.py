@@ -11,6 +11,7 @@ from django.core.exceptions import ValidationError
 from django.db.models import QuerySet
 
 from themis.drafts import Draft
+from themis.models.queryset import in_key_order
 from themis.statements import to_key
 
 logger = logging.getLogger("themis")
@@ -45,9 +46,11 @@ def chunks_of(users: object, draft: Draft, size: int) -> Iterator[list[Any]]:
     Raises:
         ValueError: *users* is neither, or an element is no saved user: at its chunk.
     """
-    # Fetched already, it stands for what the caller has seen.
-    if isinstance(users, QuerySet) and users._result_cache is None:  # noqa: SLF001 -- Django has no other way to tell
-        return _chunks_of_queryset(users, size)
+    if isinstance(users, QuerySet):
+        # Fetched already, it stands for what the caller has seen.
+        if users._result_cache is None:  # noqa: SLF001 -- Django has no other way to tell
+            return _chunks_of_queryset(users, size)
+        users = {key_of(user): user for user in users}.values()
     if isinstance(users, Iterable):
         return _chunks_of_iterable(users, draft, size)
     raise _no_users(type(users).__name__)
@@ -56,6 +59,9 @@ def chunks_of(users: object, draft: Draft, size: int) -> Iterator[list[Any]]:
 def _chunks_of_queryset(users: QuerySet[Any], size: int) -> Iterator[list[Any]]:
     if not issubclass(users.model, get_user_model()):
         raise _no_users(f"a queryset of {users.model.__name__}")
+    if users._fields is not None:  # type: ignore[attr-defined] # Django has no other way to tell
+        # Not users; and those whose keys it is made of are often not those it names.
+        raise _no_users("a queryset of values")
     query = users.query
     if query.is_sliced or query.combinator or query.distinct_fields:
         # It can't be filtered further; keys alone are small.
@@ -65,7 +71,7 @@ def _chunks_of_queryset(users: QuerySet[Any], size: int) -> Iterator[list[Any]]:
         return
     # By keyset, not by a cursor held open: that would tie up a connection behind a
     # pooler, and on SQLite keep reading an old state that can't be written to.
-    ordered = users.order_by("pk").values_list("pk", flat=True)
+    ordered = in_key_order(users).values_list("pk", flat=True)
     keys = list(ordered[:size])
     while keys:
         # A join may name a user more than once.
@@ -97,8 +103,10 @@ def warn_of_nobody(draft: Draft) -> None:
 
 def no_account(found: str) -> ValueError:
     """Return the error of whoever can't be notified."""
+    # Where None is nobody, nobody asks for the key of None.
+    wanted, found = (" or None", found) if found != "NoneType" else ("", "None")
     return ValueError(
-        f"user must be a saved {get_user_model().__name__} or None, not {found}; "
+        f"user must be a saved {get_user_model().__name__}{wanted}, not {found}; "
         "nobody can be notified who has no account."
     )
 

@@ -440,6 +440,19 @@ class TestUpdate:
         assert (count, by_model) == (5, {"themis.UserNotification": 5})
         assert len(sent[-1].removed) == 5
 
+    def test_in_reverse(
+        self, ada: User, sent: list[Changes], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Each row once, whichever way round."""
+        monkeypatch.setattr(themis.models.queryset, "CHUNK", 2)
+        for number in range(5):
+            make(ada, f"{number}")
+        turned = UserNotification.objects.in_order().reverse()
+        assert turned.update(read_at=timezone.now()) == 5
+        count, _by_model = turned.delete()
+        assert count == 5
+        assert not UserNotification.objects.exists()
+
     def test_expressions(self, ada: User, clock: Clock) -> None:
         """What Django computes in SQL, it computes."""
         make(ada, "title", expires_at=clock.time + timedelta(hours=1))

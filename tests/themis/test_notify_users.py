@@ -86,6 +86,8 @@ class TestWhom:
         both = User.objects.filter(groups__name__in=["one", "two"])
         assert both.count() == 2
         assert notify_users(both, "Title") == 1
+        assert len(both) == 2, "now it has been fetched"
+        assert notify_users(both, "Title") == 1
 
     def test_a_slice_and_a_union_are_taken_as_they_are(self, team: list[User]) -> None:
         """They can't be filtered further, which is no concern of the host."""
@@ -95,6 +97,14 @@ class TestWhom:
         assert notify_users(ada.union(User.objects.filter(username="mary")), "U") == 2
         told = UserNotification.objects.filter(title="Slice")
         assert {row.user.username for row in told} == {"grace", "mary"}
+
+    def test_a_reversed_queryset_names_each_once(
+        self, team: list[User], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr("themis.notifications.USERS_PER_STAMP", 2)
+        assert notify_users(User.objects.order_by("username").reverse(), "Title") == 3
+        told = UserNotification.objects.values_list("user", flat=True)
+        assert sorted(told) == [user.pk for user in team]
 
     def test_an_iterable_is_taken_at_its_word(self, ada: User, grace: User) -> None:
         """As a loop over notify_user would."""
@@ -188,6 +198,8 @@ class TestBadInput:
             ({"users": None}, "users must be a queryset or another iterable of User"),
             ({"users": 42}, "users must be a queryset or another iterable of User"),
             ({"users": Group.objects.all()}, "not a queryset of Group"),
+            ({"users": User.objects.values("groups")}, "not a queryset of values"),
+            ({"users": User.objects.values_list("pk")}, "not a queryset of values"),
         ],
     )
     def test_arguments_are_checked_first(

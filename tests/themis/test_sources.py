@@ -251,6 +251,13 @@ def test_a_source_is_named_whole(
         verb(**(SOURCE | {name: bad}))
 
 
+def test_nobody_has_opened_nothing() -> None:
+    """Unlike `notify_user` it takes no None, and says so."""
+    nobody: Any = None
+    with pytest.raises(ValueError, match="user must be a saved User, not None;"):
+        mark_read(nobody, **SOURCE)
+
+
 def test_what_expires_later_counts_until_then(ada: User) -> None:
     """A source with a notification still to expire."""
     notify_user(ada, "Soon", **SOURCE, expires_at=timezone.now() + timedelta(hours=1))

@@ -9,7 +9,7 @@ from django.db.models import QuerySet
 from django.http import HttpRequest
 
 from themis.models import UserNotification
-from themis.models.queryset import CHUNK
+from themis.models.queryset import CHUNK, in_key_order
 from themis.queries import database
 
 
@@ -37,7 +37,7 @@ def by_chunk(
 ) -> Iterator[QuerySet[UserNotification]]:
     """Yield what *chosen* selects in pieces, for a short transaction each."""
     using = database()
-    keys = chosen.using(using).order_by("pk").values_list("pk", flat=True)
+    keys = in_key_order(chosen.using(using)).values_list("pk", flat=True)
     chunk = list(keys[:CHUNK])
     while chunk:
         yield UserNotification.objects.using(using).filter(pk__in=chunk)

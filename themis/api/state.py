@@ -32,10 +32,16 @@ def show_state(request: HttpRequest) -> HttpResponse:
     known = since if epoch == box.epoch else None
     place = f"{VERSION}-{box.epoch}-{box.revision}-{settings.poll_interval}-{known}"
     etag = "W/" + quote_etag(place)
-    if etag in parse_etags(request.headers.get("If-None-Match", "")):
+    if _is_named(etag, request.headers.get("If-None-Match", "")):
         response = HttpResponse(status=HTTPStatus.NOT_MODIFIED.value)
     else:
         frame = mailbox.read_state(request.user.pk, since=since, epoch=epoch, box=box)
         response = answer(frame.to_wire())
     response["ETag"] = etag
     return response
+
+
+def _is_named(etag: str, if_none_match: str) -> bool:
+    """Tell whether a client has it: a weak comparison (RFC 9110, section 13.1.2)."""
+    named = [tag.removeprefix("W/") for tag in parse_etags(if_none_match)]
+    return etag.removeprefix("W/") in named

@@ -20,6 +20,13 @@ if TYPE_CHECKING:
 CHUNK = 1_000
 
 
+def in_key_order(rows: models.QuerySet[Any]) -> models.QuerySet[Any]:
+    """Return *rows* by ascending primary key, whatever order they were in."""
+    ordered = rows.order_by("pk")
+    # A `reverse()` turns the order that comes after it, too.
+    return ordered if ordered.query.standard_ordering else ordered.reverse()
+
+
 class UserNotificationQuerySet(models.QuerySet["UserNotification"]):
     """
     Notifications, with writes that open bells follow.
@@ -162,7 +169,7 @@ class UserNotificationQuerySet(models.QuerySet["UserNotification"]):
 
     def _keys_by_chunk(self) -> Iterator[list[tuple[int, Any]]]:
         """Yield (primary key, user key) of what the queryset selects, in chunks."""
-        keys = self.using(self.db).order_by("pk").values_list("pk", "user_id")
+        keys = in_key_order(self.using(self.db)).values_list("pk", "user_id")
         rows = list(keys[:CHUNK])
         while rows:
             yield rows
