@@ -22,7 +22,7 @@ from themis.recipients import chunks_of, key_of, no_account, warn_of_nobody
 from themis.ringing import followed
 from themis.signals import notification_created
 from themis.stamping import stamp
-from themis.store import store
+from themis.store import ClaimTakenError, store
 from themis.transactions import is_contention
 
 __all__ = [
@@ -317,6 +317,9 @@ def _store_stamped(
             for row in rows:
                 stamps[row.user_id].rows.append(row)
             return rows
+    except ClaimTakenError:
+        # Wait for it without the mailboxes, which others need meanwhile.
+        return _store_pending(draft, users, using)
     except OperationalError as error:
         if not is_contention(error):
             raise

@@ -25,6 +25,8 @@ from themis.transactions import is_contention, limited_wait
 # How long a claim on a dedup key may keep the caller's transaction waiting: less than
 # PostgreSQL's `deadlock_timeout`, so that a cycle ends here, without an error.
 CLAIM_WAIT_MS = 500
+# And how long it may keep waiting whoever else needs the mailboxes that are held.
+HELD_WAIT_MS = 20
 
 # In the mailboxes that the caller holds: stamped with the revision just given.
 _HELD = """
@@ -55,6 +57,10 @@ _NO_DUPLICATE = """NOT EXISTS (SELECT 1 FROM themis_usernotification AS rival
     AND (rival.expires_at IS NULL OR rival.expires_at > %(now)s) AND {same})"""
 
 
+class ClaimTakenError(Exception):
+    """Another transaction has not decided yet; nobody waits for that with a mailbox."""
+
+
 def store(
     draft: Draft, users: Collection[Any], now: datetime, using: str, *, held: bool
 ) -> list[UserNotification]:
@@ -73,6 +79,9 @@ def store(
 
     Returns:
         The rows, in no order.
+
+    Raises:
+        ClaimTakenError: another transaction claims the same, and mailboxes are held.
     """
     if draft.row.is_expired_at(now):
         # It had expired before it could be shown: it never takes part.
@@ -80,7 +89,8 @@ def store(
     if not draft.deduplicate:
         return _insert(draft, users, now, using, held=held)
     try:
-        with limited_wait(using, wait_ms=CLAIM_WAIT_MS // 2):
+        lock_ms = HELD_WAIT_MS if held else None
+        with limited_wait(using, wait_ms=CLAIM_WAIT_MS // 2, lock_ms=lock_ms):
             _release_stale_claims(draft, users, now, using)
             return _insert(
                 draft, users, now, using, held=held, dedup_key=draft.dedup_key
@@ -88,8 +98,10 @@ def store(
     except OperationalError as error:
         if not is_contention(error):
             raise
+        if held:
+            raise ClaimTakenError from error
     # Stamping compares them with what was stamped before, and drops or shows them.
-    return _insert(draft, users, now, using, held=held)
+    return _insert(draft, users, now, using)
 
 
 def _release_stale_claims(

@@ -79,13 +79,15 @@ def own_transaction(using: str, *, wait_ms: int) -> Iterator[BaseDatabaseWrapper
 
 
 @contextmanager
-def limited_wait(using: str, *, wait_ms: int) -> Iterator[None]:
+def limited_wait(
+    using: str, *, wait_ms: int, lock_ms: int | None = None
+) -> Iterator[None]:
     """
     Open a savepoint in the caller's transaction with a limit of its own on waiting.
 
-    No statement in it takes longer, however many locks it waits for. The caller's
-    limits are back afterwards. SQLite has one writer at a time, so nobody waits for a
-    row there.
+    No statement in it takes longer than *wait_ms*, however many locks it waits for, nor
+    waits for one longer than *lock_ms* (four fifths of it). The caller's limits are
+    back afterwards. SQLite has one writer at a time, so nobody waits for a row there.
 
     Raises:
         OperationalError: a lock was not to be had in time (see `is_contention`).
@@ -102,7 +104,7 @@ def limited_wait(using: str, *, wait_ms: int) -> Iterator[None]:
                 " current_setting('statement_timeout'),"
                 " set_config('lock_timeout', %s, true),"
                 " set_config('statement_timeout', %s, true)",
-                [str(wait_ms * 4 // 5), str(wait_ms)],
+                [str(lock_ms or wait_ms * 4 // 5), str(wait_ms)],
             )
             usual = cursor.fetchone()[:2]
         yield

@@ -173,6 +173,25 @@ class TestClaims:
         # All of them did wait: the other one's transaction was open.
         assert min(took) > LONGEST / 5
 
+    def test_nobody_waits_for_another_ones_wait(
+        self, everyone: list[Caller], callers: list[Caller], source: str
+    ) -> None:
+        """Three calls for one person, of three sources that one transaction holds."""
+        first, *others = everyone
+        took = []
+        for attempt in range(3):
+            first.begin()
+            for number in range(3):
+                first.notify("ada", f"{source} {number} {attempt}")
+            answers = [
+                other.notify_soon("ada", f"{source} {number} {attempt}")
+                for number, other in enumerate(others)
+            ]
+            took.append(max(answer().took for answer in answers))
+            first.roll_back()
+        # Not all of these a busy machine holds up.
+        assert min(took) < LONGEST
+
     def test_in_reverse_order(
         self, callers: list[Caller], observer: Caller, source: str
     ) -> None:
