@@ -16,7 +16,7 @@ from django.db import transaction
 from pytest_django import Settings
 
 from realtime import hub as hub_module
-from realtime.groups import group_of
+from realtime.groups import EVERY_HUB, group_of
 from realtime.hub import running_hubs
 from realtime.protocol import MAX_FRAME_BYTES
 from realtime.routing import websocket_urlpatterns
@@ -256,7 +256,7 @@ class TestOrderOfJoiningAndReading:
             assert box.reads == []
             on_fake_layer.gates["new_channel"].set()
             await page.frames(1)
-            assert on_fake_layer.groups == {group_of("1")}
+            assert on_fake_layer.groups == {EVERY_HUB, group_of("1")}
 
 
 class TestRefusals:
