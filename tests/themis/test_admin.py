@@ -245,6 +245,26 @@ class TestTheList:
     def test_an_empty_list_has_a_page(self, client: Client) -> None:
         assert titles(client.get(LIST)) == []
 
+    @pytest.mark.parametrize(
+        "edited", ["source_app=%00", "level__exact=%00", "created_at__gte=x"]
+    )
+    def test_an_edited_address_gets_a_list(
+        self, client: Client, ada: User, edited: str
+    ) -> None:
+        """SQLite finds nothing with NUL in it; PostgreSQL refuses to look."""
+        made(ada)
+        response = client.get(f"{LIST}?{edited}", follow=True)
+        assert titles(response) == (["Title"] if response.redirect_chain else [])
+        assert client.get(f"{PROFILES}?{edited}", follow=True).status_code == 200
+
+    @pytest.mark.parametrize("key", ["", "x", "\0", "-1", "9" * 30])
+    def test_an_edited_selection_is_refused(
+        self, client: Client, ada: User, key: str
+    ) -> None:
+        for path in (LIST, PROFILES):
+            data = {"action": "delete_selected", "_selected_action": key, "post": "yes"}
+            assert client.post(path, data).status_code == 400
+
     def test_what_people_wrote_is_text(self, client: Client, ada: User) -> None:
         row = made(ada, "<script>alert(1)</script>", url="javascript:alert(1)")
         for path in (LIST, f"{LIST}{row.pk}/change/"):
@@ -348,6 +368,21 @@ class TestChanging:
         self.change(client, row, message="x\r\n" * 1_999 + "xx")
         row.refresh_from_db()
         assert row.message == "x\n" * 1_999 + "xx"
+
+    def test_what_no_database_stores_is_mended(self, client: Client, ada: User) -> None:
+        """As with `notify_user`."""
+        row = made(ada)
+        self.change(client, row, title="a\0b", message="a\x01b", source_id="\x01")
+        row.refresh_from_db()
+        mended = (row.title, row.message, row.source_id)
+        assert mended == ("a\ufffdb", "a\ufffdb", "\ufffd")
+
+    def test_it_is_not_saved_as_a_new_one(self, client: Client, ada: User) -> None:
+        """Nobody's; Django heeds this button even where it doesn't offer it."""
+        row = made(ada)
+        path = f"{LIST}{row.pk}/change/"
+        assert client.post(path, {"_saveasnew": "1"}).status_code == 400
+        assert UserNotification.objects.count() == 1
 
     def test_deleting_one_is_followed(
         self, client: Client, ada: User, sent: list[Changes]
@@ -699,6 +734,21 @@ class TestProfiles:
         profile = UserProfile.objects.get(user=ada)
         assert profile.notification_min_level == "warning"
         assert profile.notification_retention_days == 7
+
+    @pytest.mark.parametrize("days", ["0", "-1", str(2**31)])
+    def test_it_keeps_what_the_person_could_choose(
+        self, client: Client, ada: User, days: str
+    ) -> None:
+        path = f"{PROFILES}{ada.profile.pk}/change/"
+        data = {"notification_min_level": "info", "notification_retention_days": days}
+        (error,) = errors(client.post(path, data))
+        assert error.startswith("Ensure this value is")
+        assert UserProfile.objects.get(user=ada).notification_retention_days is None
+
+    def test_a_user_that_is_none_is_refused(self, client: Client, ada: User) -> None:
+        data = {"user": "nobody", "notification_min_level": "info"}
+        (error,) = errors(client.post(f"{PROFILES}add/", data))
+        assert error.startswith("Select a valid choice.")
 
     def test_one_that_is_missing_can_be_made(self, client: Client) -> None:
         User.objects.bulk_create([User(username="ada")])

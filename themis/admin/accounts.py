@@ -5,7 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 from django.contrib.admin import AdminSite
+from django.contrib.admin.widgets import AutocompleteMixin
 from django.contrib.auth import get_user_model
+from django.core.exceptions import ValidationError
 from django.http import HttpRequest
 
 
@@ -26,3 +28,21 @@ def find_searchable_admin(site: AdminSite, request: HttpRequest) -> Any | None:
         model_admin.has_view_permission(request)
     )
     return model_admin if may_search else None
+
+
+def is_key(value: Any) -> bool:
+    """Tell whether *value* can be the key of an account."""
+    key = get_user_model()._meta.pk
+    try:
+        key.run_validators(key.to_python(value))
+    except ValidationError:
+        return False
+    return True
+
+
+class SurvivingWidget(AutocompleteMixin):
+    """A search for accounts that, unlike Django's, survives what is no key."""
+
+    def optgroups(self, name: str, value: Any, attr: Any = None) -> Any:
+        """Show again what was chosen, if it can be anybody."""
+        return super().optgroups(name, list(filter(is_key, value)), attr)

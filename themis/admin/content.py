@@ -16,11 +16,12 @@ from themis.models import UserNotification
 
 
 class _TextField(forms.CharField):
-    """A text of lines, which browsers end with two characters."""
+    """A text that is mended as `notify_user` does; browsers end lines with CRLF."""
 
     def to_python(self, value: Any) -> Any:
-        """Return the lines as they are stored, so that their length is right."""
-        return (super().to_python(value) or "").replace("\r\n", "\n")
+        """Return the text as it is stored, so that its length is right."""
+        text = super().to_python(value) or ""
+        return content.clean_text(text, name="text", length=len(text))
 
 
 class ContentForm(forms.ModelForm):  # type: ignore[type-arg] # can't be subscripted when it runs
@@ -33,7 +34,11 @@ class ContentForm(forms.ModelForm):  # type: ignore[type-arg] # can't be subscri
             *("source_app", "source_model", "source_id", "expires_at"),
         )
         field_classes = {
+            "title": _TextField,
             "message": _TextField,
+            "source_app": _TextField,
+            "source_model": _TextField,
+            "source_id": _TextField,
             "expires_at": forms.SplitDateTimeField,
         }
         widgets = {

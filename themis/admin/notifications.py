@@ -7,7 +7,7 @@ from typing import Any
 from django.contrib import admin, messages
 from django.contrib.admin.actions import delete_selected
 from django.contrib.admin.utils import model_ngettext
-from django.core.exceptions import PermissionDenied
+from django.core.exceptions import BadRequest, PermissionDenied
 from django.db import connections, transaction
 from django.db.models import Q, QuerySet
 from django.http import HttpRequest, HttpResponse
@@ -18,6 +18,7 @@ from django.utils.translation import gettext_lazy, ngettext, pgettext_lazy
 
 from themis.admin.accounts import search_path
 from themis.admin.content import ContentForm
+from themis.admin.lists import ListAdmin
 from themis.admin.selection import by_chunk, keep_selection
 from themis.admin.sending import show_send_form
 from themis.models import UserNotification, is_listed, is_open
@@ -92,7 +93,7 @@ class SourceAppFilter(admin.SimpleListFilter):
 
 
 @admin.register(UserNotification)
-class UserNotificationAdmin(admin.ModelAdmin):  # type: ignore[type-arg] # can't be subscripted when it runs
+class UserNotificationAdmin(ListAdmin):
     """
     Notifications: search, change, mark as read, delete; open bells follow.
 
@@ -171,6 +172,19 @@ class UserNotificationAdmin(admin.ModelAdmin):  # type: ignore[type-arg] # can't
         if not self.has_add_permission(request):
             raise PermissionDenied
         return show_send_form(self, request, extra_context)
+
+    def change_view(
+        self,
+        request: HttpRequest,
+        object_id: str,
+        form_url: str = "",
+        extra_context: dict[str, Any] | None = None,
+    ) -> HttpResponse:
+        """Change one; Django would save it as a new one, which adding is not."""
+        if "_saveasnew" in request.POST:
+            msg = "No form of the admin sends this."
+            raise BadRequest(msg)
+        return super().change_view(request, object_id, form_url, extra_context)
 
     def render_change_form(
         self, request: HttpRequest, context: Any, *args: Any, **kwargs: Any

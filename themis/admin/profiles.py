@@ -5,11 +5,18 @@ from __future__ import annotations
 from typing import Any
 
 from django.contrib import admin
+from django.contrib.admin.widgets import AutocompleteSelect
 from django.db.models import QuerySet
 from django.http import HttpRequest
 
-from themis.admin.accounts import find_searchable_admin, search_path
+from themis.admin.accounts import (
+    SurvivingWidget,
+    find_searchable_admin,
+    search_path,
+)
+from themis.admin.lists import ListAdmin
 from themis.models import UserProfile
+from themis.models.profile import MAX_RETENTION_DAYS, MIN_RETENTION_DAYS
 from themis.queries import database
 
 _FIELDS: Any = (
@@ -21,8 +28,12 @@ _FIELDS: Any = (
 )
 
 
+class _UserWidget(SurvivingWidget, AutocompleteSelect):
+    """A search for one account."""
+
+
 @admin.register(UserProfile)
-class UserProfileAdmin(admin.ModelAdmin):  # type: ignore[type-arg] # can't be subscripted when it runs
+class UserProfileAdmin(ListAdmin):
     """Profiles: a change reaches the open tabs of its user."""
 
     fields = _FIELDS
@@ -51,6 +62,19 @@ class UserProfileAdmin(admin.ModelAdmin):  # type: ignore[type-arg] # can't be s
     def get_autocomplete_fields(self, request: HttpRequest) -> Any:
         """Let the person search for a user where the site can."""
         return ["user"] if find_searchable_admin(self.admin_site, request) else []
+
+    def formfield_for_dbfield(
+        self, db_field: Any, request: HttpRequest, **kwargs: Any
+    ) -> Any:
+        """Take what the preferences page takes."""
+        if db_field.name == "notification_retention_days":
+            kwargs |= {
+                "min_value": MIN_RETENTION_DAYS,
+                "max_value": MAX_RETENTION_DAYS,
+            }
+        if db_field.name in self.get_autocomplete_fields(request):
+            kwargs["widget"] = _UserWidget(db_field, self.admin_site)
+        return super().formfield_for_dbfield(db_field, request, **kwargs)
 
     def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> Any:
         """Keep a profile with its user."""

@@ -23,7 +23,7 @@ from django.template.response import TemplateResponse
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, ngettext
 
-from themis.admin.accounts import find_searchable_admin
+from themis.admin.accounts import SurvivingWidget, find_searchable_admin, is_key
 from themis.admin.content import SendForm
 from themis.admin.selection import keep_selection
 from themis.models import UserNotification
@@ -72,12 +72,8 @@ class _NamesField(forms.CharField):
         return found
 
 
-class _UsersWidget(AutocompleteSelectMultiple):
-    """A search for accounts that, unlike Django's, survives what is no key."""
-
-    def optgroups(self, name: str, value: Any, attrs: Any = None) -> Any:
-        """Show again what was chosen, if it can be anybody."""
-        return super().optgroups(name, list(filter(_is_key, value)), attrs)
+class _UsersWidget(SurvivingWidget, AutocompleteSelectMultiple):
+    """A search for accounts."""
 
 
 class _UsersField(forms.ModelMultipleChoiceField):  # type: ignore[type-arg]
@@ -86,19 +82,10 @@ class _UsersField(forms.ModelMultipleChoiceField):  # type: ignore[type-arg]
     def clean(self, value: Any) -> Any:
         """Refuse what is no key before the database does."""
         for key in value or ():
-            if not _is_key(key):
+            if not is_key(key):
                 message = self.error_messages["invalid_pk_value"]
                 raise ValidationError(message, params={"pk": key})
         return super().clean(value)
-
-
-def _is_key(value: Any) -> bool:
-    key = get_user_model()._meta.pk
-    try:
-        key.run_validators(key.to_python(value))
-    except ValidationError:
-        return False
-    return True
 
 
 class _SendToForm(SendForm):
