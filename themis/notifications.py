@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from contextlib import nullcontext
 from datetime import datetime
 from functools import partial
 from typing import Any
@@ -288,7 +289,10 @@ def _deliver(draft: Draft, users: list[Any], using: str) -> list[UserNotificatio
         rows = _store_stamped(draft, users, using)
     if rows and notification_created.has_listeners(UserNotification):
         send = partial(_send_created, [row.pk for row in rows], using)
-        transaction.on_commit(send, using=using, robust=True)
+        # In a block, because with autocommit off Django knows no callbacks without one.
+        block = transaction.atomic(using=using, savepoint=False)
+        with block if _is_open(using) else nullcontext():
+            transaction.on_commit(send, using=using, robust=True)
     return rows
 
 

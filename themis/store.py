@@ -141,8 +141,13 @@ def _insert(
         selected |= {"created_revision": "box.revision", "revision": "box.revision"}
     conditions = WANTED
     if draft.deduplicate and not values["expiry_stamped"]:
-        same = " AND ".join(f"rival.{name} = %({name})s" for name in draft.identity)
+        # Not the parameters that are stored: PostgreSQL gives each but one type, where
+        # it is the server that binds them.
+        same = " AND ".join(
+            f"rival.{name} = %(same_{name})s" for name in draft.identity
+        )
         conditions += " AND " + _NO_DUPLICATE.format(user=user, same=same)
+        parameters |= {f"same_{name}": text for name, text in draft.identity.items()}
     statement = _INSERT.format(
         columns=", ".join(selected),
         source=(_HELD if held else _LOOSE).format(

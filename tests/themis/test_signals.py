@@ -69,6 +69,20 @@ def test_a_rollback_sends_nothing(ada: User, heard: list[UserNotification]) -> N
     assert [row.title for row in heard] == ["Kept"]
 
 
+def test_with_autocommit_off_it_is_sent_when_that_is_over(
+    ada: User, heard: list[UserNotification]
+) -> None:
+    """Django runs no callbacks before, and takes none outside a block."""
+    transaction.set_autocommit(False)
+    try:
+        assert notify_user(ada, "One") is not None
+        assert notify_users([ada], "Two") == 1
+        transaction.commit()
+    finally:
+        transaction.set_autocommit(True)
+    assert [row.title for row in heard] == ["One", "Two"]
+
+
 def test_an_error_of_a_receiver_is_logged(
     ada: User, heard: list[UserNotification], caplog: pytest.LogCaptureFixture
 ) -> None:
