@@ -20,6 +20,7 @@ from django.db.models import Max
 from themis import content
 from themis.models import Level, UserNotification
 from themis.queries import SOURCE, database, plain, plain_profiles
+from themis.recipients import key_of
 
 __all__ = [
     "CapturedNotifications",
@@ -163,7 +164,9 @@ def assert_notified(
     Raises:
         AssertionError: there is none, or another number of them; the message shows
             what *user* got instead.
-        ValueError: *count* is below 1, or what is wanted can't be in any notification.
+        ValueError: *count* is below 1, *user* has no account, or what is wanted can't
+            be in any notification.
+        TypeError: a pattern where there can be none, or an unknown argument.
     """
     __tracebackhide__ = True
     if count is not None and count < 1:
@@ -195,7 +198,9 @@ def assert_not_notified(
 
     Raises:
         AssertionError: there is one; the message shows all that *user* got.
-        ValueError: what is not wanted can't be in any notification.
+        ValueError: *user* has no account, or what is not wanted can't be in any
+            notification.
+        TypeError: a pattern where there can be none, or an unknown argument.
     """
     __tracebackhide__ = True
     criteria = _Criteria(wanted)
@@ -241,6 +246,10 @@ class _Criteria:
 def _stored(name: str, value: object) -> str | re.Pattern[str]:
     """Return *value* as `notify_user` would have stored it."""
     if name in SOURCE:
+        if isinstance(value, re.Pattern):
+            # Its text would be what is looked for.
+            msg = f"{name} can't be a pattern."
+            raise TypeError(msg)
         return content.clean_source(value, name=name)
     if name == "level":
         if value not in Level.values:
@@ -264,9 +273,10 @@ def _rows_of(
     user: AbstractBaseUser, among: Iterable[UserNotification] | None
 ) -> list[UserNotification]:
     """Return the notifications of *user*, the oldest first."""
+    key = key_of(user)
     if among is not None:
-        return [row for row in among if row.user_id == user.pk]
-    return list(plain(database()).filter(user=user.pk).order_by("pk"))
+        return [row for row in among if row.user_id == key]
+    return list(plain(database()).filter(user=key).order_by("pk"))
 
 
 def _times(count: int) -> str:

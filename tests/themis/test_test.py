@@ -8,7 +8,7 @@ from io import StringIO
 from typing import Any
 
 import pytest
-from django.contrib.auth.models import User
+from django.contrib.auth.models import AnonymousUser, User
 from django.db import DatabaseError, connection, transaction
 from django.test import TestCase
 from django.utils.translation import gettext_lazy
@@ -298,6 +298,17 @@ class TestAssertNotified:
                 check(ada, url="javascript:alert(1)")
             with pytest.raises(TypeError, match="'titel' is nothing to look for"):
                 check(ada, titel="x")
+            with pytest.raises(TypeError, match="source_id can't be a pattern"):
+                check(ada, source_id=re.compile("4"))
+
+    @pytest.mark.parametrize("nobody", [None, AnonymousUser(), User(), "ada"])
+    @pytest.mark.parametrize("among", [None, []])
+    def test_nobody_is_an_error(self, nobody: Any, among: Any) -> None:
+        """Who can't be notified never is: that would prove nothing."""
+        checks: list[Any] = [assert_notified, assert_not_notified]
+        for check in checks:
+            with pytest.raises(ValueError, match="user must be a saved User"):
+                check(nobody, among=among)
 
     def test_its_own_frames_are_not_shown(self, ada: User) -> None:
         """A failure points at the line of the host's test."""
