@@ -91,8 +91,7 @@ messages: services ## Bring the catalogs in themis/locale up to date, and compil
 
 .PHONY: test
 test: services lint types js ## Run everything: linters, types, JavaScript, the tests on both databases
-	$(PY) -m pytest --database sqlite $(ARGS)
-	$(PY) -m pytest --database postgres $(ARGS)
+	scripts/test-both $(PY) $(ARGS)
 
 .PHONY: quick
 quick: $(DEV_STAMP) ## Run the tests of single parts, on SQLite
@@ -131,8 +130,7 @@ test-matrix: ## Run the tests on the other supported Python (MATRIX_PYTHON=3.13)
 
 .PHONY: pytest
 pytest: $(NODE_STAMP)
-	$(PY) -m pytest --database sqlite $(ARGS)
-	$(PY) -m pytest --database postgres $(ARGS)
+	scripts/test-both $(PY) $(ARGS)
 
 .PHONY: clean
 clean: ## Remove what the other targets made

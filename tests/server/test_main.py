@@ -26,6 +26,8 @@ class Run:
         self.port = int(env.setdefault("PORT", str(free_port())))
         self.url = f"http://127.0.0.1:{self.port}"
         self._log = directory / "server.log"
+        # Who runs in the background ignores Ctrl-C, and so would the server.
+        before = signal.signal(signal.SIGINT, signal.default_int_handler)
         with self._log.open("ab") as log:
             self.process = subprocess.Popen(
                 [sys.executable, "-m", "server"],
@@ -40,6 +42,7 @@ class Run:
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
             )
+        signal.signal(signal.SIGINT, before)
 
     @property
     def output(self) -> str:
