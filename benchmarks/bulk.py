@@ -11,13 +11,11 @@ from __future__ import annotations
 import argparse
 import os
 import resource
-import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from typing import Any
 
-from tests.processes import PostgresServer, RedisServer
+from benchmarks.services import MEASURING, run_again
 
 
 def measure(size: int) -> None:
@@ -93,33 +91,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--users", type=int, default=100_000)
     size = parser.parse_args().users
-    if os.environ.get("THEMIS_BENCHMARK"):
+    if os.environ.get(MEASURING):
         measure(size)
         return
-    postgres, redis = PostgresServer(settings={"fsync": "on"}), RedisServer()
-    redis.start()
-    url = os.environ.get("DATABASE_URL")
-    try:
-        if url is None:
-            postgres.start()
-            url = postgres.create_database("benchmark")
-        environment = os.environ | {
-            "DJANGO_SETTINGS_MODULE": "server.settings",
-            "DJANGO_SECRET_KEY": "not a secret",
-            "DJANGO_ALLOWED_HOSTS": "*",
-            "DATABASE_URL": url,
-            "REDIS_URL": redis.url,
-            "THEMIS_BENCHMARK": "1",
-        }
-        python = sys.executable
-        subprocess.run(
-            [python, "manage.py", "migrate", "-v0"], env=environment, check=True
-        )
-        again = [python, "-m", "benchmarks.bulk", *sys.argv[1:]]
-        subprocess.run(again, env=environment, check=True)
-    finally:
-        postgres.stop()
-        redis.stop()
+    run_again("benchmarks.bulk")
 
 
 if __name__ == "__main__":

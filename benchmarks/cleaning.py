@@ -20,7 +20,7 @@ import time
 from datetime import timedelta
 from typing import Any
 
-from tests.processes import PostgresServer
+from benchmarks.services import MEASURING, run_again
 
 
 def measure(rows: int, users: int) -> None:
@@ -125,30 +125,10 @@ def main() -> None:
     if options.notify is not None:
         notify(options.notify, options.users)
         return
-    if os.environ.get("THEMIS_BENCHMARK"):
+    if os.environ.get(MEASURING):
         measure(options.rows, options.users)
         return
-    postgres = PostgresServer(settings={"fsync": "on"})
-    url = os.environ.get("DATABASE_URL")
-    try:
-        if url is None:
-            postgres.start()
-            url = postgres.create_database("benchmark")
-        environment = os.environ | {
-            "DJANGO_SETTINGS_MODULE": "server.settings",
-            "DJANGO_SECRET_KEY": "not a secret",
-            "DJANGO_ALLOWED_HOSTS": "*",
-            "DATABASE_URL": url,
-            "THEMIS_BENCHMARK": "1",
-        }
-        python = sys.executable
-        subprocess.run(
-            [python, "manage.py", "migrate", "-v0"], env=environment, check=True
-        )
-        again = [python, "-m", "benchmarks.cleaning", *sys.argv[1:]]
-        subprocess.run(again, env=environment, check=True)
-    finally:
-        postgres.stop()
+    run_again("benchmarks.cleaning")
 
 
 if __name__ == "__main__":

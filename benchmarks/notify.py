@@ -11,12 +11,10 @@ from __future__ import annotations
 import argparse
 import os
 import statistics
-import subprocess
-import sys
 import time
 from collections.abc import Callable
 
-from tests.processes import PostgresServer, RedisServer
+from benchmarks.services import MEASURING, run_again
 
 
 def measure(calls: int, rounds: int) -> None:
@@ -86,33 +84,10 @@ def main() -> None:
     parser.add_argument("--calls", type=int, default=300)
     parser.add_argument("--rounds", type=int, default=5)
     size = parser.parse_args()
-    if os.environ.get("THEMIS_BENCHMARK"):
+    if os.environ.get(MEASURING):
         measure(size.calls, size.rounds)
         return
-    postgres, redis = PostgresServer(settings={"fsync": "on"}), RedisServer()
-    redis.start()
-    url = os.environ.get("DATABASE_URL")
-    try:
-        if url is None:
-            postgres.start()
-            url = postgres.create_database("benchmark")
-        environment = os.environ | {
-            "DJANGO_SETTINGS_MODULE": "server.settings",
-            "DJANGO_SECRET_KEY": "not a secret",
-            "DJANGO_ALLOWED_HOSTS": "*",
-            "DATABASE_URL": url,
-            "REDIS_URL": redis.url,
-            "THEMIS_BENCHMARK": "1",
-        }
-        python = sys.executable
-        subprocess.run(
-            [python, "manage.py", "migrate", "-v0"], env=environment, check=True
-        )
-        again = [python, "-m", "benchmarks.notify", *sys.argv[1:]]
-        subprocess.run(again, env=environment, check=True)
-    finally:
-        postgres.stop()
-        redis.stop()
+    run_again("benchmarks.notify")
 
 
 if __name__ == "__main__":

@@ -9,6 +9,7 @@ from django.utils import timezone
 from pytest_django import Settings
 
 from tests.themis import broadcasting
+from tests.themis.colleague import Colleague
 from themis.events import Changes
 
 
@@ -57,3 +58,20 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
 def make_user(username: str) -> User:
     """An account as sign-up makes it."""
     return User.objects.create_user(username)
+
+
+@pytest.fixture
+def ada() -> User:
+    return make_user("ada")
+
+
+@pytest.fixture
+def grace() -> User:
+    return make_user("grace")
+
+
+@pytest.fixture
+def colleague(transactional_db: None) -> Iterator[Colleague]:
+    """Somebody else at work, on a connection of their own."""
+    with Colleague() as colleague:
+        yield colleague

@@ -44,16 +44,6 @@ MESSAGE = {
 
 
 @pytest.fixture
-def ada() -> User:
-    return make_user("ada")
-
-
-@pytest.fixture
-def grace() -> User:
-    return make_user("grace")
-
-
-@pytest.fixture
 def root() -> User:
     return User.objects.create_superuser("root")
 

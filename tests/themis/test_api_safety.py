@@ -47,16 +47,6 @@ each_request = pytest.mark.parametrize(("method", "url"), READS + WRITES)
 
 
 @pytest.fixture
-def ada() -> User:
-    return make_user("ada")
-
-
-@pytest.fixture
-def grace() -> User:
-    return make_user("grace")
-
-
-@pytest.fixture
 def client(ada: User) -> Client:
     """A browser in which ada is signed in, and whose writes need the token."""
     stamped(ada, 1)

@@ -17,7 +17,6 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 from pytest_django import Settings
 
-from tests.themis.conftest import make_user
 from tests.themis.contention import elsewhere, writing
 from tests.themis.requests import (
     STATE,
@@ -42,16 +41,6 @@ from themis.events import Changes
 from themis.models import UserNotification
 
 pytestmark = pytest.mark.django_db
-
-
-@pytest.fixture
-def ada() -> User:
-    return make_user("ada")
-
-
-@pytest.fixture
-def grace() -> User:
-    return make_user("grace")
 
 
 @pytest.fixture

@@ -28,11 +28,6 @@ pytestmark = pytest.mark.django_db
 TEMPLATE = "{% load themis %}<header>{% themis_bell %}</header>"
 
 
-@pytest.fixture
-def ada() -> User:
-    return make_user("ada")
-
-
 def request_of(user: Any) -> HttpRequest:
     request = RequestFactory().get("/any/page/")
     request.user = user

@@ -49,16 +49,6 @@ LONG_AGO = NOW - timedelta(days=100)
 
 
 @pytest.fixture
-def ada() -> User:
-    return make_user("ada")
-
-
-@pytest.fixture
-def grace() -> User:
-    return make_user("grace")
-
-
-@pytest.fixture
 def colleague(transactional_db: None) -> Iterator[Colleague]:
     with Colleague() as colleague:
         yield colleague

@@ -7,7 +7,6 @@ import pytest
 from django.contrib.auth.models import User
 from django.db import connection, transaction
 
-from tests.themis.conftest import make_user
 from themis.models import UserNotification
 from themis.notifications import notify_user, notify_users
 
@@ -15,11 +14,6 @@ pytestmark = pytest.mark.django_db(transaction=True)
 
 # What could be taken for a part of a statement.
 TEXT = r"""100 % sure, %s, %(title)s, {columns}, \n, "two", 'one', ::text; --"""
-
-
-@pytest.fixture
-def ada() -> User:
-    return make_user("ada")
 
 
 @pytest.fixture

@@ -23,11 +23,6 @@ transactional = pytest.mark.django_db(transaction=True)
 
 
 @pytest.fixture
-def ada() -> User:
-    return make_user("ada")
-
-
-@pytest.fixture
 def postgres(transactional_db: None) -> None:
     """Rows are locked one by one, and several may write at a time."""
     del transactional_db

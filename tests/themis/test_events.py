@@ -14,7 +14,6 @@ from django.db import connection
 from pytest_django import Settings
 
 from tests.mirror import Mirror, over_the_wire
-from tests.themis.conftest import make_user
 from themis import mailbox
 from themis.events import Changes, Snapshot, encode, to_item, wire_time
 from themis.models import UserNotification, UserProfile
@@ -38,11 +37,6 @@ def shape(value: Any) -> Any:
     if isinstance(value, str) and TIME.fullmatch(value):
         return "time"
     return type(value).__name__
-
-
-@pytest.fixture
-def ada() -> User:
-    return make_user("ada")
 
 
 def make(

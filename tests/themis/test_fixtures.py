@@ -9,18 +9,12 @@ from django.contrib.auth.models import User
 from django.core.management import call_command
 
 from tests.mirror import Mirror, over_the_wire
-from tests.themis.conftest import make_user
 from themis import mailbox
 from themis.events import Changes
 from themis.models import Mailbox, UserNotification, UserProfile
 from themis.notifications import notify_user
 
 pytestmark = pytest.mark.django_db(transaction=True)
-
-
-@pytest.fixture
-def ada() -> User:
-    return make_user("ada")
 
 
 class Load:

@@ -20,11 +20,6 @@ from themis.notifications import notify_user
 pytestmark = pytest.mark.django_db
 
 
-@pytest.fixture
-def ada() -> User:
-    return make_user("ada")
-
-
 def notified(user: User, title: str, **fields: object) -> UserNotification:
     row = notify_user(user, title, **fields)  # type: ignore[arg-type] # any field
     assert row is not None

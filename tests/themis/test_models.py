@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -32,22 +31,6 @@ from themis.models import Level, Mailbox, Tombstone, UserNotification, UserProfi
 from themis.notifications import notify_user
 
 pytestmark = pytest.mark.django_db(transaction=True)
-
-
-@pytest.fixture
-def ada() -> User:
-    return make_user("ada")
-
-
-@pytest.fixture
-def grace() -> User:
-    return make_user("grace")
-
-
-@pytest.fixture
-def colleague() -> Iterator[Colleague]:
-    with Colleague() as colleague:
-        yield colleague
 
 
 def make(user: User, title: str = "Title", **fields: Any) -> UserNotification:

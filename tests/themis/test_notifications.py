@@ -45,11 +45,6 @@ def way(request: pytest.FixtureRequest) -> str:
     return str(request.param)
 
 
-@pytest.fixture
-def ada() -> User:
-    return make_user("ada")
-
-
 def refuse(message: str, *args: Any, **kwargs: Any) -> None:
     """notify_user(...) raises ValueError, saying `message`, and writes nothing."""
     with pytest.raises(ValueError, match=message):

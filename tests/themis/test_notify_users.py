@@ -33,22 +33,6 @@ def make_users(number: int) -> list[User]:
 
 
 @pytest.fixture
-def ada() -> User:
-    return make_user("ada")
-
-
-@pytest.fixture
-def grace() -> User:
-    return make_user("grace")
-
-
-@pytest.fixture
-def colleague() -> Iterator[Colleague]:
-    with Colleague() as colleague:
-        yield colleague
-
-
-@pytest.fixture
 def team() -> list[User]:
     return [make_user(name) for name in ("ada", "grace", "mary")]
 

@@ -32,11 +32,6 @@ def heard() -> Iterator[list[UserNotification]]:
     notification_created.disconnect(hear)
 
 
-@pytest.fixture
-def ada() -> User:
-    return make_user("ada")
-
-
 def test_it_is_sent_once_for_each(ada: User, heard: list[UserNotification]) -> None:
     """Stamped already; what was skipped is none."""
     row = notify_user(ada, "One", deduplicate=True)

@@ -1,6 +1,6 @@
 """mark_read and withdraw: what becomes of a source's notifications."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from datetime import timedelta
 from functools import partial
 from typing import Any
@@ -12,7 +12,6 @@ from django.utils import timezone
 
 from tests.mirror import Mirror, over_the_wire
 from tests.themis.colleague import Colleague
-from tests.themis.conftest import make_user
 from tests.themis.statements import statements, transactions
 from themis import mailbox
 from themis.events import Changes
@@ -30,22 +29,6 @@ pytestmark = pytest.mark.django_db(transaction=True)
 
 SOURCE: Any = {"source_app": "tasks", "source_model": "Task", "source_id": "42"}
 OTHER: Any = SOURCE | {"source_id": "43"}
-
-
-@pytest.fixture
-def ada() -> User:
-    return make_user("ada")
-
-
-@pytest.fixture
-def grace() -> User:
-    return make_user("grace")
-
-
-@pytest.fixture
-def colleague() -> Iterator[Colleague]:
-    with Colleague() as colleague:
-        yield colleague
 
 
 class TestMarkRead:

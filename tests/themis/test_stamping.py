@@ -3,7 +3,6 @@
 import logging
 import threading
 import time
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor, wait
 from datetime import timedelta
 from typing import Any
@@ -51,28 +50,11 @@ SOURCE: dict[str, Any] = {
 
 
 @pytest.fixture
-def ada() -> User:
-    return make_user("ada")
-
-
-@pytest.fixture
-def grace() -> User:
-    return make_user("grace")
-
-
-@pytest.fixture
 def postgres(transactional_db: None) -> None:
     """Rows are locked one by one, and several may write at a time."""
     del transactional_db
     if connection.vendor != "postgresql":
         pytest.skip("SQLite has one writer at a time")
-
-
-@pytest.fixture
-def colleague(transactional_db: None) -> Iterator[Colleague]:
-    del transactional_db
-    with Colleague() as colleague:
-        yield colleague
 
 
 def stored(row: UserNotification | None) -> UserNotification:

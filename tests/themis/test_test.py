@@ -14,7 +14,6 @@ from django.test import TestCase
 from django.utils.translation import gettext_lazy
 
 from tests.themis.colleague import Colleague
-from tests.themis.conftest import make_user
 from themis.models import UserNotification
 from themis.notifications import notify_user, notify_users
 from themis.test import (
@@ -26,16 +25,6 @@ from themis.test import (
 )
 
 pytestmark = pytest.mark.django_db
-
-
-@pytest.fixture
-def ada() -> User:
-    return make_user("ada")
-
-
-@pytest.fixture
-def grace() -> User:
-    return make_user("grace")
 
 
 class TestCapturedNotifications:

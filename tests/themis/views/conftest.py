@@ -1,20 +1,8 @@
-"""Two people, and a browser in which one of them is signed in."""
+"""A browser in which somebody is signed in."""
 
 import pytest
 from django.contrib.auth.models import User
 from django.test import Client
-
-from tests.themis.conftest import make_user
-
-
-@pytest.fixture
-def ada() -> User:
-    return make_user("ada")
-
-
-@pytest.fixture
-def grace() -> User:
-    return make_user("grace")
 
 
 @pytest.fixture
