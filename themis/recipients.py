@@ -63,8 +63,9 @@ def _chunks_of_queryset(users: QuerySet[Any], size: int) -> Iterator[list[Any]]:
         # Not users; and those whose keys it is made of are often not those it names.
         raise _no_users("a queryset of values")
     query = users.query
-    if query.is_sliced or query.combinator or query.distinct_fields:
-        # It can't be filtered further; keys alone are small.
+    whole = query.is_sliced or query.combinator or query.distinct_fields
+    if whole or query.where.contains_over_clause:
+        # Filtered further it would be another; keys alone are small.
         keys = list(dict.fromkeys(users.values_list("pk", flat=True)))
         for start in range(0, len(keys), size):
             yield keys[start : start + size]

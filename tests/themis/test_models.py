@@ -16,8 +16,8 @@ from django.db import (
     transaction,
 )
 from django.db.migrations.executor import MigrationExecutor
-from django.db.models import F, Model
-from django.db.models.functions import Upper
+from django.db.models import F, Model, Window
+from django.db.models.functions import RowNumber, Upper
 from django.db.models.signals import post_delete, pre_delete
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
@@ -435,6 +435,18 @@ class TestUpdate:
         count, _by_model = turned.delete()
         assert count == 5
         assert not UserNotification.objects.exists()
+
+    def test_all_but_the_first(
+        self, ada: User, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """A window is looked through once, not anew for each chunk."""
+        monkeypatch.setattr(themis.models.queryset, "CHUNK", 2)
+        for number in range(6):
+            make(ada, f"{number}")
+        place = Window(RowNumber(), partition_by="user", order_by="pk")
+        numbered = UserNotification.objects.annotate(place=place)
+        assert numbered.filter(place__gt=1).delete()[0] == 5
+        assert shown(ada) == ["0"]
 
     def test_expressions(self, ada: User, clock: Clock) -> None:
         """What Django computes in SQL, it computes."""

@@ -9,6 +9,8 @@ from typing import Any
 import pytest
 from django.contrib.auth.models import AnonymousUser, Group, User
 from django.db import connection, transaction
+from django.db.models import Window
+from django.db.models.functions import RowNumber
 from django.utils import timezone
 from pytest_django import Settings
 
@@ -89,6 +91,14 @@ class TestWhom:
         assert notify_users(User.objects.order_by("username").reverse(), "Title") == 3
         told = UserNotification.objects.values_list("user", flat=True)
         assert sorted(told) == [user.pk for user in team]
+
+    def test_a_window_is_looked_through_once(
+        self, team: list[User], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """With a further filter it would begin anew, and show others."""
+        monkeypatch.setattr("themis.notifications.USERS_PER_STAMP", 1)
+        numbered = User.objects.annotate(number=Window(RowNumber(), order_by="pk"))
+        assert notify_users(numbered.filter(number__lte=2), "Title") == 2
 
     def test_an_iterable_is_taken_at_its_word(self, ada: User, grace: User) -> None:
         """As a loop over notify_user would."""

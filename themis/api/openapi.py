@@ -130,7 +130,7 @@ _REFUSALS = {
     HTTPStatus.NOT_FOUND: "None of the ids is a notification of the person.",
     HTTPStatus.CONFLICT: "The epoch is not the mailbox's: load the state again.",
     HTTPStatus.REQUEST_ENTITY_TOO_LARGE: "The body is too large.",
-    HTTPStatus.UNSUPPORTED_MEDIA_TYPE: "The body was sent as a form.",
+    HTTPStatus.UNSUPPORTED_MEDIA_TYPE: "The body was sent as multipart/form-data.",
     HTTPStatus.SERVICE_UNAVAILABLE: (
         "Somebody else holds the rows for longer than a second."
     ),

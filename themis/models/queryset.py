@@ -170,6 +170,11 @@ class UserNotificationQuerySet(models.QuerySet["UserNotification"]):
     def _keys_by_chunk(self) -> Iterator[list[tuple[int, Any]]]:
         """Yield (primary key, user key) of what the queryset selects, in chunks."""
         keys = in_key_order(self.using(self.db)).values_list("pk", "user_id")
+        if self.query.where.contains_over_clause:
+            # Filtered further its windows would begin anew.
+            rows = list(keys)
+            yield from (rows[at : at + CHUNK] for at in range(0, len(rows), CHUNK))
+            return
         rows = list(keys[:CHUNK])
         while rows:
             yield rows
