@@ -27,7 +27,9 @@ def is_contention(error: BaseException) -> bool:
 
 def _isolated(connection: BaseDatabaseWrapper) -> bool:
     """Tell whether OPTIONS ask for more than PostgreSQL's READ COMMITTED."""
-    return "isolation_level" in connection.settings_dict["OPTIONS"]
+    asked = connection.settings_dict["OPTIONS"]
+    parameters = asked.get("options", "")
+    return "isolation_level" in asked or "transaction_isolation" in parameters
 
 
 View = TypeVar("View", bound=Callable[..., HttpResponseBase])

@@ -6,7 +6,10 @@ from typing import Any
 import pytest
 from django.contrib.auth.models import User
 from django.db import connection, transaction
+from django.utils import timezone
 
+from tests.themis.colleague import Colleague, somebody_waits
+from themis import mailbox, revisions
 from themis.models import UserNotification
 from themis.notifications import notify_user, notify_users
 
@@ -27,11 +30,14 @@ def options(monkeypatch: pytest.MonkeyPatch) -> Iterator[dict[str, Any]]:
 
 @pytest.mark.skipif(connection.vendor != "postgresql", reason="SQLite always does")
 @pytest.mark.parametrize("source", [{}, {"source_app": TEXT, "source_id": TEXT}])
+@pytest.mark.parametrize(
+    "asked", [{"server_side_binding": True}, {"prepare_threshold": 0}], ids=str
+)
 def test_the_server_binds_parameters(
-    ada: User, options: dict[str, Any], source: dict[str, str]
+    ada: User, options: dict[str, Any], asked: dict[str, Any], source: dict[str, str]
 ) -> None:
     """Then each has but one type, however often it is used."""
-    options["server_side_binding"] = True
+    options |= asked
     connection.close()
     said: dict[str, Any] = {"title": TEXT, "message": TEXT} | source
     for _time in range(2):
@@ -42,6 +48,32 @@ def test_the_server_binds_parameters(
     assert notify_users([ada], **said) == 1
     told = UserNotification.objects.values_list("title", "message", "source_app")
     assert list(told) == 2 * [(TEXT, TEXT, source.get("source_app", ""))]
+
+
+@pytest.mark.skipif(connection.vendor != "postgresql", reason="SQLite has but one")
+@pytest.mark.parametrize(
+    "asked",
+    [
+        {"isolation_level": 3},
+        {"options": "-c default_transaction_isolation=repeatable\\ read"},
+    ],
+    ids=["by Django", "by libpq"],
+)
+def test_the_hosts_isolation_is_not_that_of_a_stamp(
+    ada: User, options: dict[str, Any], asked: dict[str, Any]
+) -> None:
+    """Who waits for a mailbox must see what was stamped meanwhile."""
+    mailbox.look(ada.pk)
+    options |= asked
+    connection.close()
+    with Colleague() as colleague:
+        colleague.begin()
+        colleague.run(revisions.bump, [ada.pk], timezone.now(), "default")
+        stamped = colleague.commit_when(somebody_waits)
+        row = notify_user(ada, "Title")
+        stamped.result()
+    assert row is not None
+    assert row.revision == 2
 
 
 @pytest.mark.parametrize("alone", [False, True], ids=["inside", "outside"])

@@ -11,7 +11,7 @@ from django.db import connection, transaction
 from django.utils import timezone
 
 from tests.mirror import Mirror, over_the_wire
-from tests.themis.colleague import Colleague
+from tests.themis.colleague import Colleague, dying_after_the_commit
 from tests.themis.statements import statements, transactions
 from themis import mailbox
 from themis.events import Changes
@@ -170,6 +170,17 @@ class TestWithdraw:
             assert not sent
         (change,) = sent
         assert (len(change.removed), change.unread) == (1, 0)
+
+    def test_what_no_page_has_seen_goes_without_a_word(
+        self, ada: User, sent: list[Changes]
+    ) -> None:
+        """Committed, but not stamped before its process died."""
+        with dying_after_the_commit(), transaction.atomic():
+            notify_user(ada, "Title", **SOURCE)
+        assert withdraw(**SOURCE) == 1
+        assert not UserNotification.objects.exists()
+        assert not Tombstone.objects.exists()
+        assert not sent
 
     def test_a_rollback_brings_it_back(self, ada: User, sent: list[Changes]) -> None:
         notify_user(ada, "Title", **SOURCE)
