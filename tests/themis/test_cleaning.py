@@ -311,12 +311,15 @@ class TestPages:
         assert (box.unread, box.next_expiry_at) == (0, None)
         assert ask(page, ada) == "snapshot"
 
-    def test_a_change_that_nobody_stamped_is_not_lost(self, ada: User) -> None:
+    @pytest.mark.parametrize("field", ["read_at", "dismissed_at"])
+    def test_a_change_that_nobody_stamped_is_not_lost(
+        self, ada: User, field: str
+    ) -> None:
         """The page shows it as unread; the process died that had read it."""
         notify_user(ada, "One")
         page = page_of(ada)
         with dying_after_the_commit():
-            UserNotification.objects.update(read_at=timezone.now())
+            UserNotification.objects.update(**{field: timezone.now()})
         age()
         clean_up()
         assert Mailbox.objects.get(pk=ada.pk).unread == 0
