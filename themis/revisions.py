@@ -25,9 +25,10 @@ logger = logging.getLogger("themis")
 
 # Counts are exact below this, and this number from there on.
 COUNT_LIMIT = 10_000
-# How many mailboxes one transaction gives new epochs, and how long it waits for one.
+# How many mailboxes one transaction gives new epochs, and how long it waits for one: as
+# it holds others, less than PostgreSQL's deadlock_timeout.
 EPOCHS_PER_TRANSACTION = 250
-EPOCHS_WAIT_MS = 5_000
+EPOCHS_WAIT_MS = 500
 # How often making mailboxes is tried, while their users are being deleted.
 ATTEMPTS = 3
 
@@ -238,7 +239,7 @@ def renew_all_epochs(using: str) -> int:
     a second time. Runs in short transactions; returns how many mailboxes there were.
 
     Raises:
-        OperationalError: another transaction held a mailbox for seconds.
+        OperationalError: another transaction held a mailbox for half a second.
     """
     boxes = Mailbox.objects.using(using)
     rest = boxes.order_by("pk")
