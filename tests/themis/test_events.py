@@ -159,6 +159,20 @@ class TestShape:
         frame = mailbox.read_state(ada.pk, since=0, epoch=box.epoch, box=box)
         assert (frame.items, frame.unread) == ([], 0)
 
+    def test_what_is_made_after_the_revision_comes_with_the_next(
+        self, ada: User
+    ) -> None:
+        """Else the page would have it already, and it would not ring."""
+        make(ada, "One")
+        box = mailbox.look(ada.pk)
+        make(ada, "Two")
+        assert mailbox.look(ada.pk).revision == box.revision + 1
+        since: dict[str, Any] = {"since": box.revision - 1, "epoch": box.epoch}
+        for position in ({}, since):
+            frame = mailbox.read_state(ada.pk, **position, box=box)
+            assert [row.title for row in frame.items] == ["One"]
+            assert frame.revision == box.revision
+
     def test_the_samples_of_the_wire_are_understood(self) -> None:
         """By the Python twin of the page."""
         mirror = Mirror()
