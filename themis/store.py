@@ -20,12 +20,20 @@ from themis.models import UserNotification
 from themis.preferences import WANTED, minimums_above
 from themis.queries import plain
 from themis.statements import run, to_key
-from themis.transactions import is_contention, limited_wait
+from themis.transactions import (
+    is_awaited,
+    is_contention,
+    is_lock_timeout,
+    limited_wait,
+)
 
 # How long a claim on a dedup key may keep the caller's transaction waiting: less than
 # PostgreSQL's `deadlock_timeout`, so that a cycle ends here, without an error.
 CLAIM_WAIT_MS = 500
-# And how long it may keep waiting whoever else needs the mailboxes that are held.
+# Who is waited for can be half of a cycle, and PostgreSQL ends that at the expense of
+# whoever has waited for a second, just then: so the first look hardly waits.
+GLANCE_MS = 1
+# And how long a claim may keep waiting whoever else needs the mailboxes that are held.
 HELD_WAIT_MS = 20
 
 # In the mailboxes that the caller holds: stamped with the revision just given.
@@ -88,18 +96,22 @@ def store(
         return _insert(draft, users, now, using, expiry_stamped=True, pending=False)
     if not draft.deduplicate:
         return _insert(draft, users, now, using, held=held)
-    try:
-        lock_ms = HELD_WAIT_MS if held else None
-        with limited_wait(using, wait_ms=CLAIM_WAIT_MS // 2, lock_ms=lock_ms):
-            _release_stale_claims(draft, users, now, using)
-            return _insert(
-                draft, users, now, using, held=held, dedup_key=draft.dedup_key
-            )
-    except OperationalError as error:
-        if not is_contention(error):
-            raise
-        if held:
-            raise ClaimTakenError from error
+    for lock_ms in (HELD_WAIT_MS,) if held else (GLANCE_MS, None):
+        try:
+            with limited_wait(using, wait_ms=CLAIM_WAIT_MS // 2, lock_ms=lock_ms):
+                if lock_ms is None and is_awaited(using):
+                    break
+                _release_stale_claims(draft, users, now, using)
+                return _insert(
+                    draft, users, now, using, held=held, dedup_key=draft.dedup_key
+                )
+        except OperationalError as error:
+            if not is_contention(error):
+                raise
+            if held:
+                raise ClaimTakenError from error
+            if not is_lock_timeout(error):
+                break
     # Stamping compares them with what was stamped before, and drops or shows them.
     return _insert(draft, users, now, using)
 

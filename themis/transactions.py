@@ -10,9 +10,10 @@ from django.db import OperationalError, connections, transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.http import HttpResponseBase
 
+_LOCK_TIMEOUT = "55P03"
 # PostgreSQL: lock_not_available, serialization_failure, deadlock_detected, and
 # query_canceled, which is also the end of `limited_wait`.
-_CONTENDED = frozenset({"55P03", "40001", "40P01", "57014"})
+_CONTENDED = frozenset({_LOCK_TIMEOUT, "40001", "40P01", "57014"})
 
 
 def is_contention(error: BaseException) -> bool:
@@ -23,6 +24,21 @@ def is_contention(error: BaseException) -> bool:
     if getattr(cause, "sqlstate", None) in _CONTENDED:
         return True
     return getattr(cause, "sqlite_errorname", "").startswith("SQLITE_BUSY")
+
+
+def is_lock_timeout(error: BaseException) -> bool:
+    """Tell whether *error* is that of PostgreSQL's ``lock_timeout``."""
+    return getattr(error.__cause__, "sqlstate", None) == _LOCK_TIMEOUT
+
+
+def is_awaited(using: str) -> bool:
+    """Tell whether anybody waits for a lock that this connection has (PostgreSQL)."""
+    with connections[using].cursor() as cursor:
+        cursor.execute(
+            "SELECT EXISTS (SELECT 1 FROM pg_locks WHERE NOT granted"
+            " AND pg_backend_pid() = ANY(pg_blocking_pids(pid)))"
+        )
+        return bool(cursor.fetchone()[0])
 
 
 def _isolated(connection: BaseDatabaseWrapper) -> bool:

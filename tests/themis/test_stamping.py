@@ -25,6 +25,7 @@ from tests.themis.colleague import (
 from tests.themis.conftest import Clock, make_user
 from tests.themis.contention import elsewhere
 from tests.themis.statements import statements, transactions
+from tests.waiting import wait_until
 from themis import (
     holding,
     mailbox,
@@ -886,6 +887,25 @@ class TestClaims:
             row = notify_user(ada, "Loser", **SOURCE, deduplicate=True)
         rolled_back.result()
         assert stored(row).dedup_key is not None
+        assert titles_of(mailbox.read_state(ada.pk)) == ["Loser"]
+
+    def test_who_has_waited_for_the_loser_is_no_victim(
+        self, ada: User, grace: User, colleague: Colleague
+    ) -> None:
+        """A second after it began to, PostgreSQL looks for a cycle, and finds none."""
+        mine = User.objects.select_for_update().filter(pk=grace.pk)
+        colleague.begin()
+        colleague.run(notify_user, ada, "Winner", **SOURCE, deduplicate=True)
+        with transaction.atomic():
+            mine.get()
+            waiting = colleague.start(mine.get)
+            wait_until(somebody_waits)
+            # There is nothing to be seen of how long it has waited.
+            time.sleep(0.9)
+            row = notify_user(ada, "Loser", **SOURCE, deduplicate=True)
+        assert waiting.result() == grace
+        colleague.commit()
+        assert row is not None
         assert titles_of(mailbox.read_state(ada.pk)) == ["Loser"]
 
     @pytest.mark.parametrize("first", ["winner", "loser"])
