@@ -584,6 +584,25 @@ def titles_of(state: Any) -> list[str]:
 
 @pytest.mark.usefixtures("postgres")
 class TestConcurrentWriters:
+    def test_mailboxes_are_held_in_the_order_of_their_users(
+        self, ada: User, grace: User, colleague: Colleague
+    ) -> None:
+        """Who waits for the first has not got the second yet."""
+        first, second = sorted([ada.pk, grace.pk])
+        # In the table it is the other way round.
+        for user in (second, first):
+            mailbox.look(user)
+        colleague.begin()
+        colleague.run(revisions.bump, [first], timezone.now(), "default")
+        with Colleague() as other:
+            stamped = other.start(stamping.stamp, [second, first])
+            wait_until(somebody_waits)
+            with transaction.atomic():
+                free = Mailbox.objects.select_for_update(nowait=True)
+                assert free.get(pk=second).revision == 0
+            colleague.roll_back()
+            stamped.result()
+
     def test_commits_in_reverse_order_lose_nothing(
         self, ada: User, sent: list[Changes], colleague: Colleague
     ) -> None:
