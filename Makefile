@@ -91,7 +91,7 @@ messages: services ## Bring the catalogs in themis/locale up to date, and compil
 
 .PHONY: test
 test: services lint types js ## Run everything: linters, types, JavaScript, the tests on both databases
-	scripts/test-both $(PY) $(ARGS)
+	scripts/test-all $(PY) $(ARGS)
 
 .PHONY: quick
 quick: $(DEV_STAMP) ## Run the tests of single parts, on SQLite
@@ -130,7 +130,7 @@ test-matrix: ## Run the tests on the other supported Python (MATRIX_PYTHON=3.13)
 
 .PHONY: pytest
 pytest: $(NODE_STAMP)
-	scripts/test-both $(PY) $(ARGS)
+	scripts/test-all $(PY) $(ARGS)
 
 .PHONY: clean
 clean: ## Remove what the other targets made
