@@ -303,7 +303,11 @@ class TestCost:
             assert spent[0] == 4 + claims, spent
 
     def test_memory_does_not_grow_with_the_users(self, settings: Settings) -> None:
-        """A generator over 10,000 users, told in 40 chunks."""
+        """A generator over 10,000 users, told in 40 chunks, whose rows are let go.
+
+        What is kept of one user, row and frame, is above a kilobyte. A tenth of that is
+        left for when the garbage collector happens to run.
+        """
         settings.THEMIS_BROADCASTER = None  # that of these tests keeps what it gets
         make_users(10_000)
         peaks = []
@@ -313,4 +317,4 @@ class TestCost:
             assert notify_users(users, "Title") == last
             peaks.append(tracemalloc.get_traced_memory()[1])
             tracemalloc.stop()
-        assert peaks[1] < 1.5 * peaks[0], peaks
+        assert peaks[1] - peaks[0] < 7_500 * 100, peaks
