@@ -57,6 +57,7 @@ def measure(rows: int, users: int) -> None:
     cleaning._clear = timed  # type: ignore[assignment] # noqa: SLF001 -- as above
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     with notifying(crowd[0].pk, users) as beside:
+        # How long a notify_user takes without a clean-up beside it.
         time.sleep(5)
         began = time.time()
         cleared = cleaning.clean_up()

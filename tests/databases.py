@@ -60,11 +60,18 @@ def pytest_collection_modifyitems(
     for item in items:
         if item.nodeid.startswith(_ONCE):
             item.add_marker(pytest.mark.once)
-    if config.option.database == "postgres":
-        left_out = [item for item in items if item.get_closest_marker("once")]
-        if left_out:
-            config.hook.pytest_deselected(items=left_out)
-            items[:] = [item for item in items if item not in left_out]
+    database: str = config.option.database
+    left_out = [item for item in items if _is_for_another(database, item)]
+    if left_out:
+        config.hook.pytest_deselected(items=left_out)
+        items[:] = [item for item in items if item not in left_out]
+
+
+def _is_for_another(database: str, item: pytest.Item) -> bool:
+    only = item.get_closest_marker("only")
+    if only is not None:
+        return bool(only.args[0] != database)
+    return database == "postgres" and item.get_closest_marker("once") is not None
 
 
 def _start_postgres(config: pytest.Config) -> None:

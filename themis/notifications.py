@@ -24,7 +24,7 @@ from themis.ringing import followed
 from themis.signals import notification_created
 from themis.stamping import stamp
 from themis.store import ClaimTakenError, store
-from themis.transactions import is_contention
+from themis.transactions import in_transaction, is_contention
 
 __all__ = [
     "amark_read",
@@ -192,10 +192,9 @@ def mark_read(
     key = key_of(user)
     using = database()
     now = timezone.now()
-
     chosen = UserNotification.objects.using(using).filter(is_open(now), user=key)
     chosen = chosen.filter(**source)
-    if _is_open(using):
+    if in_transaction(using):
         return chosen.update(read_at=now)
     # Of most pages that a person opens the bell has nothing to say: no lock for that.
     if not chosen.exists():
@@ -233,9 +232,8 @@ def withdraw(*, source_app: str, source_model: str, source_id: object) -> int:
         source_app=source_app, source_model=source_model, source_id=source_id
     )
     using = database()
-
     chosen = UserNotification.objects.using(using).filter(**source)
-    if _is_open(using):
+    if in_transaction(using):
         return _delete(chosen)
     total = last = 0
     owned = chosen.order_by("pk").values_list("pk", "user_id")
@@ -272,15 +270,9 @@ async def awithdraw(*args: Any, **kwargs: Any) -> int:
     return await sync_to_async(withdraw, thread_sensitive=True)(*args, **kwargs)
 
 
-def _is_open(using: str) -> bool:
-    """Tell whether the caller has a transaction open, which ours must not outlive."""
-    connection = transaction.get_connection(using)
-    return connection.in_atomic_block or not connection.get_autocommit()
-
-
 def _deliver(draft: Draft, users: list[Any], using: str) -> list[UserNotification]:
     """Store *draft* for those of *users*, one chunk, who are to be told; ring."""
-    if _is_open(using):
+    if in_transaction(using):
         rows = _store_pending(draft, users, using)
     elif draft.row.is_expired_at(timezone.now()):
         with transaction.atomic(using=using):
@@ -291,7 +283,7 @@ def _deliver(draft: Draft, users: list[Any], using: str) -> list[UserNotificatio
         send = partial(_send_created, [row.pk for row in rows], using)
         # In a block, because with autocommit off Django knows no callbacks without one.
         block = transaction.atomic(using=using, savepoint=False)
-        with block if _is_open(using) else nullcontext():
+        with block if in_transaction(using) else nullcontext():
             transaction.on_commit(send, using=using, robust=True)
     return rows
 

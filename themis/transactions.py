@@ -62,6 +62,12 @@ def outside_transactions(view: View) -> View:
     return view
 
 
+def in_transaction(using: str) -> bool:
+    """Tell whether the caller has a transaction open, which ours must not outlive."""
+    connection = transaction.get_connection(using)
+    return connection.in_atomic_block or not connection.get_autocommit()
+
+
 @contextmanager
 def own_transaction(using: str, *, wait_ms: int) -> Iterator[BaseDatabaseWrapper]:
     """

@@ -211,6 +211,7 @@ def main() -> None:  # noqa: C901, PLR0915 -- one process, one function for each
                     with transaction.atomic():
                         claim()
                         transaction.set_rollback(chance.random() < 0.2)
+                # How long it stays open is part of the storm.
                 time.sleep(chance.random() / 50)
                 transaction.set_rollback(chance.random() < 0.3)
 

@@ -82,10 +82,15 @@ class Colleague:
         return self.start(roll_back)
 
 
-def somebody_waits() -> bool:
-    """Whether anybody waits for a lock, on PostgreSQL."""
+def somebody_waits(*, seconds: float = 0) -> bool:
+    """Whether anybody has waited so long for a lock, on PostgreSQL (14 or later)."""
     with connection.cursor() as cursor:
-        cursor.execute("SELECT EXISTS (SELECT 1 FROM pg_locks WHERE NOT granted)")
+        cursor.execute(
+            "SELECT EXISTS (SELECT 1 FROM pg_locks WHERE NOT granted"
+            " AND clock_timestamp() >= COALESCE(waitstart, clock_timestamp())"
+            " + %s * interval '1 second')",
+            [seconds],
+        )
         return bool(cursor.fetchone()[0])
 
 

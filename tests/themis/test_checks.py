@@ -189,10 +189,9 @@ def test_another_database_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     assert ids() == ["themis.W001"]
 
 
+@pytest.mark.only("sqlite")
 def test_an_old_sqlite_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     connection: Any = connections["default"]
-    if connection.vendor != "sqlite":
-        pytest.skip("it is SQLite's version")
     monkeypatch.setattr(connection.Database, "sqlite_version_info", (3, 34, 1))
     (message,) = found()
     assert (message.id, message.is_serious()) == ("themis.E011", True)

@@ -48,18 +48,6 @@ NOW = datetime(2030, 1, 1, tzinfo=UTC)
 LONG_AGO = NOW - timedelta(days=100)
 
 
-@pytest.fixture
-def colleague(transactional_db: None) -> Iterator[Colleague]:
-    with Colleague() as colleague:
-        yield colleague
-
-
-@pytest.fixture
-def postgres(transactional_db: None) -> None:
-    if connection.vendor != "postgresql":
-        pytest.skip("SQLite has one writer at a time")
-
-
 def age(**fields: Any) -> None:
     """All rows so far were written long ago."""
     plain("default").update(created_at=timezone.now() - timedelta(days=100), **fields)
@@ -443,8 +431,9 @@ def test_pages_that_stand_anywhere_end_alike(
 
 @transactional
 class TestBesideOthers:
+    @pytest.mark.only("postgres")
     def test_what_a_host_is_writing_is_left(
-        self, postgres: None, ada: User, grace: User, colleague: Colleague
+        self, ada: User, grace: User, colleague: Colleague
     ) -> None:
         """Nobody waits for it, and it is not lost: it is unread again afterwards."""
         for user in (ada, grace):
@@ -461,9 +450,9 @@ class TestBesideOthers:
         (left,) = plain("default")
         assert (left.user_id, left.read_at) == (ada.pk, None)
 
+    @pytest.mark.only("postgres")
     def test_a_busy_mailbox_does_not_keep_the_others_waiting(
         self,
-        postgres: None,
         ada: User,
         grace: User,
         colleague: Colleague,
@@ -550,9 +539,10 @@ def test_two_at_once_share_the_work(crowd: list[User], test_database_url: str) -
         assert ask(page, user) == "snapshot"
 
 
+@pytest.mark.only("postgres")
 @transactional
 def test_one_that_is_killed_leaves_all_in_order(
-    postgres: None, crowd: list[User], colleague: Colleague, test_database_url: str
+    crowd: list[User], colleague: Colleague, test_database_url: str
 ) -> None:
     """Some batches are done, some not; pages are right, and the next one finishes."""
     pages = [page_of(user) for user in crowd]

@@ -28,7 +28,7 @@ def options(monkeypatch: pytest.MonkeyPatch) -> Iterator[dict[str, Any]]:
     connection.close()
 
 
-@pytest.mark.skipif(connection.vendor != "postgresql", reason="SQLite always does")
+@pytest.mark.only("postgres")
 @pytest.mark.parametrize("source", [{}, {"source_app": TEXT, "source_id": TEXT}])
 @pytest.mark.parametrize(
     "asked", [{"server_side_binding": True}, {"prepare_threshold": 0}], ids=str
@@ -50,7 +50,7 @@ def test_the_server_binds_parameters(
     assert list(told) == 2 * [(TEXT, TEXT, source.get("source_app", ""))]
 
 
-@pytest.mark.skipif(connection.vendor != "postgresql", reason="SQLite has but one")
+@pytest.mark.only("postgres")
 @pytest.mark.parametrize(
     "asked",
     [

@@ -23,14 +23,6 @@ transactional = pytest.mark.django_db(transaction=True)
 
 
 @pytest.fixture
-def postgres(transactional_db: None) -> None:
-    """Rows are locked one by one, and several may write at a time."""
-    del transactional_db
-    if connection.vendor != "postgresql":
-        pytest.skip("SQLite has one writer at a time")
-
-
-@pytest.fixture
 def colleagues(transactional_db: None) -> Iterator[list[Colleague]]:
     del transactional_db
     with Colleague() as first, Colleague() as second:
@@ -154,7 +146,7 @@ class TestRaces:
         with pytest.raises(Mailbox.DoesNotExist):
             mailbox.change(key, "read", ids=[row.pk])
 
-    @pytest.mark.usefixtures("postgres")
+    @pytest.mark.only("postgres")
     def test_a_mailbox_is_not_made_of_somebody_deleted_meanwhile(
         self, ada: User, monkeypatch: pytest.MonkeyPatch
     ) -> None:
@@ -174,7 +166,7 @@ class TestRaces:
         with pytest.raises(Mailbox.DoesNotExist):
             mailbox.look(key)
 
-    @pytest.mark.usefixtures("postgres")
+    @pytest.mark.only("postgres")
     def test_a_bulk_deletion_survives_a_stamp_that_locks_the_other_way_round(
         self, colleagues: list[Colleague], caplog: pytest.LogCaptureFixture
     ) -> None:
@@ -212,7 +204,7 @@ class TestRaces:
         assert list(User.objects.values_list("pk", flat=True)) == [middle]
         assert "left to the reconciler" in caplog.text
 
-    @pytest.mark.usefixtures("postgres")
+    @pytest.mark.only("postgres")
     def test_a_deletion_survives_the_person_marking_as_read(
         self, ada: User, colleagues: list[Colleague]
     ) -> None:
@@ -240,7 +232,7 @@ class TestRaces:
             deleter.commit()
         assert not User.objects.exists()
 
-    @pytest.mark.usefixtures("postgres")
+    @pytest.mark.only("postgres")
     def test_deletions_and_stamps_at_once_never_kill_a_deletion(self) -> None:
         """Whoever gives way, it is the stamp."""
         users = [make_user(f"user {number}") for number in range(60)]

@@ -1,5 +1,6 @@
 """notify_users: one text for many, by the rules of each."""
 
+import gc
 import logging
 import tracemalloc
 from collections.abc import Iterator
@@ -251,6 +252,8 @@ class TestBells:
         assert not sent
         assert not UserNotification.objects.exists()
 
+    # On SQLite, with one writer, all mailboxes are busy, or none.
+    @pytest.mark.only("postgres")
     def test_one_busy_mailbox_does_not_keep_the_others(
         self,
         ada: User,
@@ -260,8 +263,6 @@ class TestBells:
         monkeypatch: pytest.MonkeyPatch,
     ) -> None:
         """They are told at once, it is told by whoever stamps next."""
-        if connection.vendor == "sqlite":
-            pytest.skip("one writer at a time: all mailboxes are busy, or none")
         monkeypatch.setattr("themis.stamping.STAMP_WAIT_MS", 200)
         mailbox.look(ada.pk)
         colleague.begin()
@@ -303,18 +304,22 @@ class TestCost:
             assert spent[0] == 4 + claims, spent
 
     def test_memory_does_not_grow_with_the_users(self, settings: Settings) -> None:
-        """A generator over 10,000 users, told in 40 chunks, whose rows are let go.
-
-        What is kept of one user, row and frame, is above a kilobyte. A tenth of that is
-        left for when the garbage collector happens to run.
-        """
+        """A generator over 10,000 users, told in 40 chunks, whose rows are let go."""
         settings.THEMIS_BROADCASTER = None  # that of these tests keeps what it gets
         make_users(10_000)
         peaks = []
         for last in (2_500, 10_000):
-            users = (user for user in User.objects.order_by("pk")[:last].iterator())
+            users = _tidily(User.objects.order_by("pk")[:last].iterator())
             tracemalloc.start()
             assert notify_users(users, "Title") == last
             peaks.append(tracemalloc.get_traced_memory()[1])
             tracemalloc.stop()
-        assert peaks[1] - peaks[0] < 7_500 * 100, peaks
+        assert peaks[1] < 1.5 * peaks[0], peaks
+
+
+def _tidily(users: Iterator[User]) -> Iterator[User]:
+    """Collect garbage with each chunk, so that the peak is no matter of chance."""
+    for number, user in enumerate(users):
+        if number % USERS_PER_STAMP == 0:
+            gc.collect()
+        yield user

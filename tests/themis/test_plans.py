@@ -36,7 +36,7 @@ SHARE = 5
 
 pytestmark = [
     pytest.mark.django_db,  # else the database is not even made; see the class
-    pytest.mark.skipif(connection.vendor != "postgresql", reason="PostgreSQL's plans"),
+    pytest.mark.only("postgres"),
     pytest.mark.timeout(60 + ROWS // 2_000),
 ]
 

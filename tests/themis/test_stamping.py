@@ -50,14 +50,6 @@ SOURCE: dict[str, Any] = {
 }
 
 
-@pytest.fixture
-def postgres(transactional_db: None) -> None:
-    """Rows are locked one by one, and several may write at a time."""
-    del transactional_db
-    if connection.vendor != "postgresql":
-        pytest.skip("SQLite has one writer at a time")
-
-
 def stored(row: UserNotification | None) -> UserNotification:
     """The row as it is in the database."""
     assert row is not None
@@ -582,7 +574,8 @@ def titles_of(state: Any) -> list[str]:
     return [row.title for row in state.items]
 
 
-@pytest.mark.usefixtures("postgres")
+@pytest.mark.only("postgres")
+@transactional
 class TestConcurrentWriters:
     def test_mailboxes_are_held_in_the_order_of_their_users(
         self, ada: User, grace: User, colleague: Colleague
@@ -878,7 +871,8 @@ class TestManyAtOnce:
         assert sum(len(change.items) for change in sent) == 1
 
 
-@pytest.mark.usefixtures("postgres")
+@pytest.mark.only("postgres")
+@transactional
 class TestClaims:
     """Two transactions want the same dedup key."""
 
@@ -918,17 +912,17 @@ class TestClaims:
         with transaction.atomic():
             mine.get()
             waiting = colleague.start(mine.get)
-            wait_until(somebody_waits)
-            # There is nothing to be seen of how long it has waited.
-            time.sleep(0.9)
+            wait_until(lambda: somebody_waits(seconds=0.9))
             row = notify_user(ada, "Loser", **SOURCE, deduplicate=True)
         assert waiting.result() == grace
         colleague.commit()
         assert row is not None
         assert titles_of(mailbox.read_state(ada.pk)) == ["Loser"]
 
-    @pytest.mark.parametrize("first", ["winner", "loser"])
-    @pytest.mark.parametrize("own", [False, True])
+    # A call without a transaction has ended when it returns.
+    @pytest.mark.parametrize(
+        ("own", "first"), [(False, "winner"), (False, "loser"), (True, "loser")]
+    )
     def test_the_loser_waits_at_most_half_a_second(
         self,
         ada: User,
@@ -939,8 +933,6 @@ class TestClaims:
         first: str,
     ) -> None:
         """It gets a row; whichever is stamped second is deleted unseen."""
-        if own and first == "winner":
-            pytest.skip("a call without a transaction has ended when it returns")
         mailbox.look(ada.pk)
         colleague.begin()
         colleague.run(notify_user, ada, "Winner", **SOURCE, deduplicate=True)
@@ -1130,9 +1122,8 @@ def test_the_broadcaster_is_asked_once_per_stamp(
 
 
 @transactional
-def test_one_busy_mailbox_keeps_no_other_waiting(
-    postgres: None, ada: User, grace: User
-) -> None:
+@pytest.mark.only("postgres")
+def test_one_busy_mailbox_keeps_no_other_waiting(ada: User, grace: User) -> None:
     """The reconciler stamps the others of the chunk, and ada's next time."""
     for user in (ada, grace):
         mailbox.look(user.pk)
