@@ -106,7 +106,7 @@ def read_page(
     filters: Filters,
     *,
     before: Cursor | None = None,
-    limit: int = 25,
+    limit: int,
     unstamped: bool = False,
 ) -> Page:
     """

@@ -117,7 +117,7 @@ def test_pages_of_one_revision_go_on_within_it(ada: User) -> None:
     for name in "ABCDE":
         notified(ada, name)
     mailbox.look(ada.pk)
-    page = read_page(ada.pk, Filters())
+    page = read_page(ada.pk, Filters(), limit=25)
     assert len({row.created_revision for row in page.items}) == 1
     assert all_titles(ada, Filters(), limit=2) == "EDCBA"
 
@@ -140,7 +140,9 @@ def test_a_page_is_one_statement(
     for before in (None, first.next, Cursor(None, 7)):
         for unstamped in (False, True):
             with django_assert_num_queries(1):
-                read_page(mixed.pk, Filters(), before=before, unstamped=unstamped)
+                read_page(
+                    mixed.pk, Filters(), before=before, limit=25, unstamped=unstamped
+                )
 
 
 class TestUnstamped:
@@ -162,14 +164,18 @@ class TestUnstamped:
 
     def test_the_wire_shows_none(self, waiting: User) -> None:
         assert all_titles(waiting, Filters(), limit=2) == "BA"
-        page = read_page(waiting.pk, Filters(), before=Cursor(None, MAX_INTEGER))
+        page = read_page(
+            waiting.pk, Filters(), limit=25, before=Cursor(None, MAX_INTEGER)
+        )
         assert titles(page) == ["B", "A"]
 
     def test_stamping_between_two_pages_hides_none(self, waiting: User) -> None:
         page = read_page(waiting.pk, Filters(), limit=2, unstamped=True)
         assert titles(page) == ["G", "F"]
         mailbox.look(waiting.pk)
-        rest = read_page(waiting.pk, Filters(), before=page.next, unstamped=True)
+        rest = read_page(
+            waiting.pk, Filters(), before=page.next, limit=25, unstamped=True
+        )
         # Those of the first page may come again; none is left out.
         assert titles(rest)[-5:] == list("EDCBA")
 

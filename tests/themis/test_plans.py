@@ -223,6 +223,7 @@ class TestPlans(SimpleTestCase):
                     self.heavy.pk,
                     Filters(state=state),
                     before=before,
+                    limit=25,
                     unstamped=unstamped,
                 )
             (plan,) = plans
@@ -231,7 +232,9 @@ class TestPlans(SimpleTestCase):
                 assert plan.indexes == {indexes[state]}
                 assert not plan.sorts
             with explained() as plans:
-                read_page(self.light.pk, Filters(state=state), unstamped=unstamped)
+                read_page(
+                    self.light.pk, Filters(state=state), limit=25, unstamped=unstamped
+                )
             assert_indexed(plans)
 
     def test_the_count_comes_out_of_the_index(self) -> None:

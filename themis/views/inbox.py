@@ -27,10 +27,8 @@ from themis.models import Level, is_open
 from themis.queries import database, plain
 from themis.revisions import COUNT_LIMIT, Box
 from themis.transactions import is_contention, outside_transactions
-from themis.views.places import Place
+from themis.views.places import PAGE, Place
 from themis.views.telling import tell, tell_busy, tell_gone, tell_problem
-
-PAGE = 25
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,7 +19,7 @@ from themis.listing import Cursor, Filters, read_page
 from themis.models import UserNotification
 from themis.queries import database, plain
 from themis.transactions import is_contention, outside_transactions
-from themis.views.places import Place
+from themis.views.places import PAGE, Place
 from themis.views.telling import tell_gone
 
 
@@ -76,7 +76,7 @@ def _mark_read(row: UserNotification) -> None:
 def _find_place(row: UserNotification) -> Place:
     """Return the newest page if it has *row*, else the one that begins with it."""
     filters = Filters("dismissed" if row.is_dismissed else "all")
-    newest = read_page(row.user_id, filters, unstamped=True)
+    newest = read_page(row.user_id, filters, limit=PAGE, unstamped=True)
     if any(item.pk == row.pk for item in newest.items):
         return Place(filters)
     return replace(Place(filters), before=Cursor(row.created_revision, row.pk + 1))

@@ -13,6 +13,9 @@ from themis.content import clean_source
 from themis.listing import STATES, Cursor, Filters
 from themis.models import Level
 
+# How many notifications a page of the list shows.
+PAGE = 25
+
 
 @dataclass(frozen=True, slots=True)
 class Place:

@@ -31,7 +31,7 @@ from tests.themis.views.pages import (
 from themis import mailbox
 from themis.events import Changes, wire_time
 from themis.models import Mailbox, UserNotification
-from themis.views.inbox import PAGE
+from themis.views.places import PAGE
 
 pytestmark = pytest.mark.django_db
 

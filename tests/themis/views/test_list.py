@@ -30,7 +30,7 @@ from tests.themis.views.pages import (
 from themis import mailbox
 from themis.listing import Cursor
 from themis.models import Mailbox, UserNotification
-from themis.views.inbox import PAGE
+from themis.views.places import PAGE
 
 pytestmark = pytest.mark.django_db
 

@@ -25,7 +25,7 @@ from tests.themis.views.pages import (
 )
 from themis import mailbox
 from themis.models import UserNotification
-from themis.views.inbox import PAGE
+from themis.views.places import PAGE
 
 pytestmark = pytest.mark.django_db
 
