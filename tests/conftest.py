@@ -151,6 +151,7 @@ class Serve(Protocol):
         *,
         redis_url: str = "",
         env: dict[str, str] | None = None,
+        kind: type[DaphneServer] = DaphneServer,
     ) -> DaphneServer: ...
 
 
@@ -203,7 +204,8 @@ def serve(
     make_database: MakeDatabase, processes: list[PrivateProcess]
 ) -> Iterator[Serve]:
     """Start the project under daphne, as often as the test wants: on a fresh SQLite
-    database with the demo users unless told otherwise, and DEBUG on.
+    database with the demo users unless told otherwise, and DEBUG on. `kind` may be
+    another server.
 
     A traceback in a server's log fails the test, unless it called expect_failures().
     """
@@ -214,8 +216,9 @@ def serve(
         *,
         redis_url: str = "",
         env: dict[str, str] | None = None,
+        kind: type[DaphneServer] = DaphneServer,
     ) -> DaphneServer:
-        server = DaphneServer(
+        server = kind(
             database_url=database_url or make_database(),
             redis_url=redis_url,
             env={"DJANGO_DEBUG": "1", **(env or {})},

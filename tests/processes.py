@@ -380,6 +380,19 @@ class DaphneServer(PrivateProcess):
         return True
 
 
+class UvicornServer(DaphneServer):
+    """The same project under uvicorn."""
+
+    name = "uvicorn"
+
+    def command(self) -> list[str]:
+        return [
+            *[sys.executable, "-m", "uvicorn", "asgi:application"],
+            *["--host", "127.0.0.1", "--port", str(self.port)],
+            *["--ws", "websockets", "--no-access-log"],
+        ]
+
+
 class CeleryWorker(PrivateProcess):
     """A Celery worker of the project, with a pool of processes, beside a server."""
 
