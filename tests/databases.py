@@ -71,7 +71,15 @@ def _is_for_another(database: str, item: pytest.Item) -> bool:
     only = item.get_closest_marker("only")
     if only is not None:
         return bool(only.args[0] != database)
-    return database == "postgres" and item.get_closest_marker("once") is not None
+    return database == "postgres" and not _asks_for_database(item)
+
+
+def _asks_for_database(item: pytest.Item) -> bool:
+    if item.get_closest_marker("once") is not None:
+        return False
+    if item.get_closest_marker("django_db") is not None:
+        return True
+    return not {"db", "transactional_db"}.isdisjoint(getattr(item, "fixturenames", ()))
 
 
 def _start_postgres(config: pytest.Config) -> None:
