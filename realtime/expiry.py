@@ -20,6 +20,7 @@ from themis import mailbox
 
 from .feeds import Feed
 from .hub import Hub
+from .readers import DatabaseLostError
 
 logger = logging.getLogger("realtime")
 
@@ -40,6 +41,8 @@ async def expire(hub: Hub) -> None:
         await asyncio.sleep(random.uniform(*SPREAD_SECONDS))  # noqa: S311 -- no secret
         try:
             await stamp_due(hub)
+        except DatabaseLostError:
+            logger.debug("What has expired could not be stamped; it is tried again.")
         except Exception:
             logger.exception(
                 "What has expired could not be stamped; it is tried again."

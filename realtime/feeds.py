@@ -14,6 +14,7 @@ from themis import mailbox
 from themis.events import Changes, encode
 
 from .protocol import CloseCode, Position
+from .readers import DatabaseLostError
 from .sockets import Push, Socket
 
 logger = logging.getLogger("realtime")
@@ -75,6 +76,15 @@ class Feed:
     def is_behind(self, epoch: str, revision: int) -> bool:
         """Tell whether a page of the user has not been told of *revision*."""
         return any(socket.is_behind(epoch, revision) for socket in self.sockets)
+
+    def told(self) -> dict[str, int]:
+        """Return the highest revision that a page of the user was told, by epoch."""
+        highest: dict[str, int] = {}
+        for socket in self.sockets:
+            if socket.revision is not None:
+                known = highest.get(socket.epoch, 0)
+                highest[socket.epoch] = max(known, socket.revision)
+        return highest
 
     def note_due(self, moment: datetime | float | None) -> None:
         """
@@ -160,6 +170,8 @@ class Feed:
                     await self._send_difference(epoch)
         except ObjectDoesNotExist:
             self.sign_out()
+        except DatabaseLostError:
+            logger.debug("The changes of a mailbox could not be read.")
         except Exception:
             # The reconciler sees that they are behind, and comes back to it.
             logger.exception("The changes of a mailbox could not be read.")

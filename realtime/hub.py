@@ -59,7 +59,9 @@ class Hub:
         # that waits for it; and what wakes that task if it is to be earlier.
         self.next_due: float | None = None
         self.due_earlier = asyncio.Event()
-        self._readers = Readers()
+        # Set when connections to the database were lost: is it still the same?
+        self.suspicion = asyncio.Event()
+        self._readers = Readers(self.suspicion.set)
         self.read = self._readers.read
         self._beats: list[set[Socket]] = [set() for _second in range(PING_SECONDS)]
         self._tasks: list[asyncio.Task[None]] = []
@@ -68,6 +70,11 @@ class Hub:
     def is_local(self) -> bool:
         """Whether the layer ends at this process, or there is none."""
         return is_local(self.layer)
+
+    @property
+    def is_database_down(self) -> bool:
+        """Whether the database did not answer when it was asked last."""
+        return self._readers.is_down
 
     def start(self, *companions: Callable[[Hub], Any]) -> None:
         """Run the hub's own tasks, and *companions*, until `stop`."""

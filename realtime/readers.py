@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -15,17 +16,36 @@ from django.db import InterfaceError, OperationalError, connections
 
 from themis.transactions import is_contention
 
+logger = logging.getLogger("realtime")
+
 P = ParamSpec("P")
 R = TypeVar("R")
 
 READERS = 4
+# What Django raises for a connection that has ended, or can't be made.
+LOST = (InterfaceError, OperationalError)
+
+
+class DatabaseLostError(Exception):
+    """The database does not answer. The log has it already."""
 
 
 class Readers:
-    """A few threads, each with a database connection that it keeps."""
+    """
+    A few threads, each with a database connection that it keeps.
 
-    def __init__(self) -> None:
+    Args:
+        on_return: Told, in the event loop, when the database answers again that had
+            ended a connection. It may be another database than before.
+    """
+
+    def __init__(self, on_return: Callable[[], object] = lambda: None) -> None:
         self._threads = ThreadPoolExecutor(READERS, thread_name_prefix="themis-reader")
+        self._on_return = on_return
+        # Connections ended since the last answer.
+        self._lost = False
+        # Whether the database does not even answer new connections.
+        self.is_down = False
 
     async def read(
         self, function: Callable[P, R], *args: P.args, **kwargs: P.kwargs
@@ -34,10 +54,46 @@ class Readers:
         Run *function*, which uses the database, in one of the threads.
 
         A connection that the database has closed meanwhile is opened again, once.
+
+        Raises:
+            DatabaseLostError: the database does not answer.
+            OperationalError: another transaction was in the way (see `is_contention`).
         """
-        job = partial(_read, function, *args, **kwargs)
+        job = partial(self._read, function, *args, **kwargs)
         reader = sync_to_async(job, thread_sensitive=False, executor=self._threads)
-        return await reader()
+        try:
+            answer = await reader()
+        except LOST as error:
+            if is_contention(error):
+                raise
+            self._go_down(error)
+            raise DatabaseLostError from error
+        self._come_back()
+        return answer
+
+    def _read(self, function: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
+        try:
+            return function(*args, **kwargs)
+        except LOST as error:
+            if is_contention(error):
+                raise
+            self._lost = True
+            connections.close_all()
+            return function(*args, **kwargs)
+
+    def _go_down(self, error: Exception) -> None:
+        # Once, however many pages ask meanwhile.
+        if not self.is_down:
+            self.is_down = True
+            logger.error("The database does not answer: %r", error)
+
+    def _come_back(self) -> None:
+        if self.is_down:
+            self.is_down = False
+            logger.warning("The database answers again.")
+        if self._lost:
+            self._lost = False
+            self._on_return()
 
     async def close(self) -> None:
         """End the threads and their connections."""
@@ -49,16 +105,6 @@ class Readers:
         ]
         self._threads.shutdown(wait=False)
         await asyncio.wait(closings)
-
-
-def _read(function: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
-    try:
-        return function(*args, **kwargs)
-    except (InterfaceError, OperationalError) as error:
-        if is_contention(error):
-            raise
-        connections.close_all()
-        return function(*args, **kwargs)
 
 
 def _close_connections(together: threading.Barrier) -> None:

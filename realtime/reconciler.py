@@ -8,19 +8,23 @@ were told with what the database says, and stamps what nobody has stamped.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import random
+from typing import Any
 
 from themis import mailbox
 from themis.conf import settings
 
 from .feeds import Feed
 from .hub import LAYER_SECONDS, Hub
+from .readers import DatabaseLostError
 
 logger = logging.getLogger("realtime")
 
 HEALTHY_SECONDS = 15
-# Where the broker fails, or can't reach other processes, this is the push.
+# Where the broker fails, or can't reach other processes, this is the push. And where
+# the database fails, what was lost with it is repaired so soon after it is back.
 DEGRADED_SECONDS = 2
 # What is younger may still be on its way through the broker.
 ON_ITS_WAY_SECONDS = 0.1
@@ -34,7 +38,8 @@ def interval_of(hub: Hub) -> float:
         # 0 would ask the database without a pause.
         return max(settings.check_interval, SHORTEST_SECONDS)
     silence = hub.loop.time() - hub.echoed_at
-    if hub.is_local or hub.channel is None or silence > 2 * HEALTHY_SECONDS:
+    sick = hub.channel is None or silence > 2 * HEALTHY_SECONDS
+    if hub.is_local or sick or hub.is_database_down:
         return DEGRADED_SECONDS
     return HEALTHY_SECONDS
 
@@ -46,7 +51,13 @@ async def reconcile(hub: Hub) -> None:
         # Several processes on one database should not ask all at once.
         pause = interval_of(hub) * random.uniform(0.75, 0.95)  # noqa: S311 -- no secret
         # From one beginning to the next: a check of a broker that hangs takes a while.
-        await asyncio.sleep(max(begun + pause - hub.loop.time(), pause / 4))
+        left = max(begun + pause - hub.loop.time(), pause / 4)
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(left):
+                await hub.suspicion.wait()
+                # Its other connections are lost one by one.
+                await asyncio.sleep(SHORTEST_SECONDS)
+        hub.suspicion.clear()
         begun = hub.loop.time()
         try:
             await check(hub)
@@ -59,7 +70,10 @@ async def check(hub: Hub) -> None:
     async with asyncio.TaskGroup() as group:
         # Beside the repair, which must not wait for a broker that hangs.
         group.create_task(_sound(hub))
-        await _repair(hub)
+        try:
+            await _repair(hub)
+        except DatabaseLostError:
+            logger.debug("The mailboxes could not be checked; the next one follows.")
 
 
 async def _repair(hub: Hub) -> None:
@@ -69,7 +83,10 @@ async def _repair(hub: Hub) -> None:
     behind: list[Feed] = []
     for start in range(0, len(users), USERS_PER_QUERY):
         chunk = users[start : start + USERS_PER_QUERY]
+        # Before the question, so that the answer can't be older.
+        told = {user: feeds[user].told() for user in chunk}
         positions = await hub.read(mailbox.positions, chunk)
+        await _renew_epochs(hub, _find_rewinds(told, positions), feeds)
         late = {}
         for user in chunk:
             if user not in positions:
@@ -88,6 +105,28 @@ async def _repair(hub: Hub) -> None:
         hub.repairs += len(behind)
         log = logger.debug if hub.is_local else logger.warning
         log("Repaired %d mailboxes whose push was lost.", len(behind))
+
+
+def _find_rewinds(
+    told: dict[Any, dict[str, int]], positions: dict[Any, mailbox.Standing]
+) -> dict[Any, tuple[str, int]]:
+    """Return what pages were told that their mailboxes have not reached."""
+    rewinds = {}
+    for user, standing in positions.items():
+        revision = told[user].get(standing.epoch, 0)
+        if revision > standing.revision:
+            rewinds[user] = (standing.epoch, revision)
+    return rewinds
+
+
+async def _renew_epochs(
+    hub: Hub, rewinds: dict[Any, tuple[str, int]], feeds: dict[Any, Feed]
+) -> None:
+    """Begin anew with the pages of mailboxes that have gone back."""
+    if rewinds:
+        await hub.read(mailbox.renew_epochs, rewinds)
+    for user in rewinds:
+        feeds[user].catch_up()
 
 
 async def _sound(hub: Hub) -> None:

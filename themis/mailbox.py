@@ -6,13 +6,15 @@ floor again: so what is sent belongs to the revision it names, whoever writes me
 
 from __future__ import annotations
 
-from collections.abc import Collection
+import logging
+from collections.abc import Collection, Mapping
 from datetime import datetime
 from functools import partial
 from typing import Any, Literal, NamedTuple
 
 from django.contrib.auth import get_user_model
 from django.core.exceptions import ObjectDoesNotExist
+from django.db import OperationalError
 from django.db.models import Q, QuerySet
 from django.utils import timezone
 
@@ -31,6 +33,9 @@ from themis.queries import (
 )
 from themis.revisions import Box
 from themis.stamping import stamp
+from themis.transactions import is_contention
+
+logger = logging.getLogger("themis")
 
 Verb = Literal["read", "unread", "dismiss", "restore"]
 
@@ -89,7 +94,7 @@ def read_state(
     if since is None or epoch is None or epoch != box.epoch:
         return _snapshot(box, using)
     if since > box.revision:
-        revisions.renew_epoch(user, epoch=epoch, seen=since, using=using)
+        revisions.renew_epochs({user: (epoch, since)}, using)
         return _snapshot(look(user), using)
     return _changes(box, since, using) or _snapshot(look(user), using)
 
@@ -178,6 +183,22 @@ def _find_positions(users: Collection[Any], using: str) -> dict[Any, Standing]:
     return {
         user: Standing(epoch, revision, due) for user, epoch, revision, due in columns
     }
+
+
+def renew_epochs(seen: Mapping[Any, tuple[str, int]]) -> None:
+    """
+    Give new epochs to mailboxes that have gone back; contention is logged, not raised.
+
+    Args:
+        seen: The epoch and the revision that a page has been told, by the user's
+            primary key. Both must have been known before the mailbox was looked at.
+    """
+    try:
+        revisions.renew_epochs(seen, database())
+    except OperationalError as error:
+        if not is_contention(error):
+            raise
+        logger.warning("New epochs are left to the next check: %s", error)
 
 
 def stamp_due(users: Collection[Any]) -> dict[Any, Standing]:

@@ -7,7 +7,7 @@ hand (`python -m benchmarks.notify`).
 from __future__ import annotations
 
 import logging
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -215,20 +215,52 @@ def rest(users: Collection[Any], using: str) -> None:
     Mailbox.objects.using(using).filter(pk__in=users).update(revision=F("revision") - 1)
 
 
-def renew_epoch(user: Any, *, epoch: str, seen: int, using: str) -> None:
+def renew_epochs(seen: Mapping[Any, tuple[str, int]], using: str) -> None:
     """
-    Give the mailbox a new epoch: a client has proved that its revisions were reused.
+    Give mailboxes new epochs: pages hold revisions that these have not reached.
 
-    Nothing happens if it has another epoch or reached revision *seen* meanwhile.
+    So they did once, and give them out again. Nothing happens to a mailbox that has
+    another epoch or has reached the revision meanwhile: whoever else has noticed was
+    first. Of several, those are left that somebody else holds.
+
+    Args:
+        seen: The epoch and the revision that a page has been told, by the user's
+            primary key.
+        using: The alias of the database.
+
+    Raises:
+        OperationalError: the only mailbox was held for half a second.
     """
-    boxes = Mailbox.objects.using(using).filter(pk=user, epoch=epoch)
-    if boxes.filter(revision__lt=seen).update(epoch=make_epoch()):
-        logger.error(
-            "The mailbox of user %s went back to before revision %s: was an older "
-            "database restored? It has a new epoch.",
-            user,
-            seen,
-        )
+    boxes = Mailbox.objects.using(using)
+    users = sorted(seen)
+    for start in range(0, len(users), EPOCHS_PER_TRANSACTION):
+        chunk = users[start : start + EPOCHS_PER_TRANSACTION]
+        with own_transaction(using, wait_ms=EPOCHS_WAIT_MS) as connection:
+            skip = connection.features.has_select_for_update_skip_locked
+            locked = (
+                boxes.filter(pk__in=chunk)
+                .order_by("pk")
+                .select_for_update(skip_locked=skip and len(users) > 1, no_key=True)
+            )
+            back = [
+                box
+                for box in locked
+                if box.epoch == seen[box.pk][0] and box.revision < seen[box.pk][1]
+            ]
+            for box in back:
+                box.epoch = make_epoch()
+            boxes.bulk_update(back, ["epoch"])
+        if back:
+            logger.error(
+                "%d mailboxes went back to before revisions that pages hold: was an "
+                "older database restored? These have new epochs; manage.py "
+                "themis_new_epoch gives them to all. The first is that of user %s, "
+                "which went back to %d from %d.",
+                len(back),
+                back[0].pk,
+                back[0].revision,
+                seen[back[0].pk][1],
+            )
 
 
 def renew_all_epochs(using: str) -> int:

@@ -3,7 +3,10 @@
 import asyncio
 import itertools
 import logging
+import threading
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from io import StringIO
 from typing import Any
 
@@ -11,14 +14,17 @@ import pytest
 from asgiref.sync import sync_to_async
 from django.contrib.auth.models import User
 from django.core.management import call_command
-from django.db import transaction
+from django.db import OperationalError, models, transaction
 from django.utils import timezone
+from psycopg.errors import LockNotAvailable
 from pytest_django import Settings
 
 from realtime import hub as hub_module
 from realtime import reconciler
+from realtime.expiry import stamp_due
 from realtime.groups import group_of
 from realtime.hub import Hub, running_hubs
+from realtime.readers import DatabaseLostError
 from realtime.reconciler import check, interval_of, reconcile
 from tests.realtime.harness import (
     EPOCH,
@@ -31,8 +37,10 @@ from tests.realtime.test_hub import Pages
 from tests.waiting import await_until
 from themis import mailbox
 from themis.cleaning import clean_up
-from themis.models import UserNotification
+from themis.models import Mailbox, UserNotification
 from themis.notifications import anotify_user, notify_user
+
+TABLES: tuple[type[models.Model], ...] = (Mailbox, UserNotification)
 
 
 class Ledger:
@@ -44,16 +52,27 @@ class Ledger:
         self.asked: list[list[Any]] = []
         self.stamped = 0
         self.error: Exception | None = None
+        # What each renewal was asked for.
+        self.renewed: list[dict[Any, tuple[str, int]]] = []
+        # An answer that has been made up goes on when this is set.
+        self.may_return = threading.Event()
+        self.may_return.set()
 
     def read_positions(self, users: list[Any]) -> dict[Any, mailbox.Standing]:
         self.asked.append(users)
         if self.error is not None:
             raise self.error
-        return {
+        standings = {
             user: mailbox.Standing(*self.positions[user], self.expiries.get(user))
             for user in users
             if user in self.positions
         }
+        if not self.may_return.wait(10):
+            raise TimeoutError
+        return standings
+
+    def renew_epochs(self, seen: dict[Any, tuple[str, int]]) -> None:
+        self.renewed.append(seen)
 
     def stamp_waiting(self) -> None:
         self.stamped += 1
@@ -64,6 +83,7 @@ def ledger(monkeypatch: pytest.MonkeyPatch) -> Ledger:
     ledger = Ledger()
     monkeypatch.setattr(mailbox, "positions", ledger.read_positions)
     monkeypatch.setattr(mailbox, "stamp_waiting", ledger.stamp_waiting)
+    monkeypatch.setattr(mailbox, "renew_epochs", ledger.renew_epochs)
     return ledger
 
 
@@ -202,6 +222,140 @@ class TestCheck:
         await await_until(lambda: pages.revisions == [[1]])
 
 
+class TestRewind:
+    """An older database under pages that are ahead: what they were told is proof."""
+
+    async def test_mailboxes_that_went_back_begin_anew_together(
+        self, hub: Hub, box: Box, ledger: Ledger
+    ) -> None:
+        pages = [await open_pages(hub, user, 2, revision=9) for user in range(3)]
+        pages[0].sockets[0].revision = 8
+        ledger.positions = {0: (EPOCH, 7), 1: (EPOCH, 8), 2: (EPOCH, 9)}
+        box.epoch, box.revision = "another", 7
+        await check(hub)
+        assert ledger.renewed == [{0: (EPOCH, 9), 1: (EPOCH, 9)}]
+        await await_until(lambda: [p.revisions for p in pages[:2]] == 2 * [[[7], [7]]])
+        assert pages[2].revisions == [[], []]
+        # No push was lost.
+        assert hub.repairs == 0
+
+    async def test_what_is_pushed_while_the_database_answers_is_no_proof(
+        self, hub: Hub, box: Box, ledger: Ledger
+    ) -> None:
+        pages = await open_pages(hub, 1, 1, revision=3)
+        ledger.positions = {1: (EPOCH, 3)}
+        ledger.may_return.clear()
+        checking = asyncio.create_task(check(hub))
+        await await_until(lambda: ledger.asked)
+        hub.receive(make_message(4))
+        ledger.may_return.set()
+        await checking
+        assert (ledger.renewed, box.reads) == ([], [])
+        assert pages.revisions == [[4]]
+
+    async def test_a_page_in_an_earlier_epoch_is_no_proof(
+        self, hub: Hub, box: Box, ledger: Ledger
+    ) -> None:
+        """Somebody else has noticed before."""
+        pages = await open_pages(hub, 1, 2, revision=9)
+        pages.sockets[1].epoch, pages.sockets[1].revision = "another", 2
+        box.epoch, box.revision = "another", 2
+        ledger.positions = {1: ("another", 2)}
+        await check(hub)
+        await await_until(lambda: pages.revisions == [[2], []])
+        assert ledger.renewed == []
+
+    async def test_a_page_that_is_not_told_yet_is_no_proof(
+        self, hub: Hub, ledger: Ledger
+    ) -> None:
+        pages = await open_pages(hub, 1, 1)
+        pages.sockets[0].epoch, pages.sockets[0].revision = "", None
+        ledger.positions = {1: (EPOCH, 0)}
+        await check(hub)
+        assert ledger.renewed == []
+
+
+class TestOutage:
+    """A database that goes away, and comes back as what it was, or is not."""
+
+    @pytest.fixture(autouse=True)
+    def _rarely(self, settings: Settings) -> None:
+        settings.THEMIS_REALTIME_CHECK_INTERVAL = 3600
+
+    async def test_the_return_of_connections_is_a_reason_to_check_at_once(
+        self, hub: Hub, ledger: Ledger
+    ) -> None:
+        await open_pages(hub, 1, 1)
+        ledger.positions = {1: (EPOCH, 0)}
+        reconciling = asyncio.create_task(reconcile(hub))
+        await hub.read(once_raising(OperationalError("terminated")))
+        await await_until(lambda: ledger.asked)
+        reconciling.cancel()
+
+    async def test_checks_are_frequent_while_it_is_down(
+        self, hub: Hub, settings: Settings
+    ) -> None:
+        settings.THEMIS_REALTIME_CHECK_INTERVAL = None
+        await await_until(lambda: hub.channel)
+        with pytest.raises(DatabaseLostError):
+            await hub.read(raising, OperationalError("refused"))
+        assert interval_of(hub) == 2
+        await hub.read(int)
+        assert interval_of(hub) == 15
+
+    async def test_it_is_said_once(
+        self,
+        hub: Hub,
+        box: Box,
+        ledger: Ledger,
+        caplog: pytest.LogCaptureFixture,
+        monkeypatch: pytest.MonkeyPatch,
+    ) -> None:
+        pages = await open_pages(hub, 1, 1)
+        ledger.error = box.error = OperationalError("refused")
+        monkeypatch.setattr(mailbox, "stamp_due", ledger.read_positions)
+        stamp_waiting = partial(ledger.read_positions, [])
+        monkeypatch.setattr(mailbox, "stamp_waiting", stamp_waiting)
+        for _time in range(3):
+            await check(hub)
+            pages.feed.note_due(1.0)
+            with pytest.raises(DatabaseLostError):
+                await stamp_due(hub)
+            pages.feed.catch_up()
+        await await_until(lambda: len(box.reads) >= 2)
+        ledger.error = box.error = None
+        ledger.positions = {1: (EPOCH, 0)}
+        await check(hub)
+        said = [(record.levelname, record.getMessage()) for record in caplog.records]
+        assert said == [
+            ("ERROR", "The database does not answer: OperationalError('refused')"),
+            ("WARNING", "The database answers again."),
+        ]
+        assert all(record.exc_info is None for record in caplog.records)
+
+    async def test_contention_is_no_outage(self, hub: Hub) -> None:
+        contention = OperationalError("canceling statement due to lock timeout")
+        contention.__cause__ = LockNotAvailable()
+        with pytest.raises(OperationalError):
+            await hub.read(raising, contention)
+        assert not hub.is_database_down
+        assert not hub.suspicion.is_set()
+
+
+def raising(error: Exception) -> None:
+    raise error
+
+
+def once_raising(error: Exception) -> Callable[[], None]:
+    errors = [error]
+
+    def read() -> None:
+        while errors:
+            raise errors.pop()
+
+    return read
+
+
 class TestInterval:
     @pytest.fixture
     async def healthy(self, hub: Hub) -> Hub:
@@ -302,6 +456,17 @@ class TestInterval:
         assert "the next one follows" in caplog.text
 
 
+def back_up() -> dict[type[models.Model], list[Any]]:
+    return {table: list(table._base_manager.all()) for table in TABLES}
+
+
+def restore(backup: dict[type[models.Model], list[Any]]) -> None:
+    with transaction.atomic():
+        for table, rows in backup.items():
+            models.QuerySet(table)._raw_delete(using="default")
+            models.QuerySet(table).bulk_create(rows)
+
+
 @pytest.mark.usefixtures("hubs")
 class TestOnADatabase:
     @pytest.fixture
@@ -370,6 +535,24 @@ class TestOnADatabase:
         assert frames[1]["type"] == "snapshot"
         assert frames[1]["epoch"] != before["epoch"]
         assert frames[1]["items"] == before["items"]
+
+    async def test_an_older_database_is_noticed_without_any_question(
+        self, ada: User, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        """No page asks, and nothing is written: the check alone proves it."""
+        await anotify_user(ada, "kept")
+        async with Connection(ada) as page:
+            await page.frames(1)
+            backup = await sync_to_async(back_up)()
+            await anotify_user(ada, "lost")
+            (kept, lost) = await page.frames(2)
+            await sync_to_async(restore)(backup)
+            frames = await page.frames(3)
+        assert frames[2]["type"] == "snapshot"
+        assert frames[2]["epoch"] != lost["epoch"]
+        assert frames[2]["items"] == kept["items"]
+        errors = [r for r in caplog.records if r.levelno == logging.ERROR]
+        assert ["went back" in record.getMessage() for record in errors] == [True]
 
     async def test_repairs_without_a_broker_are_not_warned_of(
         self, ada: User, caplog: pytest.LogCaptureFixture

@@ -89,6 +89,87 @@ def test_a_mailbox_that_is_held_is_told(monkeypatch: pytest.MonkeyPatch) -> None
     assert renew() == "1 mailboxes have a new epoch."
 
 
+class TestProof:
+    """Pages hold revisions that mailboxes have not reached."""
+
+    @pytest.fixture
+    def crowd(self, transactional_db: None) -> list[Any]:
+        """Users whose mailboxes are at revision 1."""
+        crowd = [make_user(f"user{number}") for number in range(12)]
+        for user in crowd:
+            notify_user(user, "Kept")
+        return [user.pk for user in crowd]
+
+    def test_many_are_renewed_a_chunk_at_a_time(
+        self,
+        crowd: list[Any],
+        monkeypatch: pytest.MonkeyPatch,
+        caplog: pytest.LogCaptureFixture,
+    ) -> None:
+        monkeypatch.setattr(revisions, "EPOCHS_PER_TRANSACTION", 4)
+        before = epochs()
+        with CaptureQueriesContext(connection) as captured:
+            mailbox.renew_epochs({user: (before[user], 2) for user in crowd})
+        updates = [query for query in captured if query["sql"].startswith("UPDATE")]
+        assert len(updates) == 3
+        assert not set(before.values()) & set(epochs().values())
+        assert len(set(epochs().values())) == 12
+        assert len(caplog.records) == 3
+        assert "4 mailboxes went back" in caplog.text
+
+    def test_who_notices_later_does_nothing(
+        self, crowd: list[Any], caplog: pytest.LogCaptureFixture
+    ) -> None:
+        """A second server has the same proof."""
+        proof = {user: (epoch, 2) for user, epoch in epochs().items()}
+        mailbox.renew_epochs(proof)
+        renewed = epochs()
+        caplog.clear()
+        mailbox.renew_epochs(proof)
+        assert epochs() == renewed
+        assert caplog.records == []
+
+    def test_what_was_reached_meanwhile_is_no_proof(
+        self, crowd: list[Any], caplog: pytest.LogCaptureFixture
+    ) -> None:
+        before = epochs()
+        mailbox.renew_epochs({user: (before[user], 1) for user in crowd})
+        assert epochs() == before
+        assert caplog.records == []
+
+    @pytest.mark.only("postgres")
+    def test_one_that_is_held_is_left_and_holds_up_no_other(
+        self, crowd: list[Any], colleague: Colleague
+    ) -> None:
+        before = epochs()
+        colleague.begin()
+        held = Mailbox.objects.filter(pk=crowd[3])
+        colleague.run(held.update, unread=models.F("unread"))
+        mailbox.renew_epochs({user: (before[user], 2) for user in crowd})
+        kept = [user for user, epoch in epochs().items() if epoch == before[user]]
+        assert kept == [crowd[3]]
+
+    def test_where_all_are_held_the_next_check_does_it(
+        self,
+        crowd: list[Any],
+        colleague: Colleague,
+        monkeypatch: pytest.MonkeyPatch,
+        caplog: pytest.LogCaptureFixture,
+    ) -> None:
+        monkeypatch.setattr(revisions, "EPOCHS_WAIT_MS", 50)
+        before = epochs()
+        colleague.begin()
+        held = Mailbox.objects.filter(pk=crowd[0])
+        colleague.run(held.update, unread=models.F("unread"))
+        mailbox.renew_epochs({crowd[0]: (before[crowd[0]], 2)})
+        assert epochs() == before
+        assert "left to the next check" in caplog.text
+
+
+def epochs() -> dict[Any, str]:
+    return dict(Mailbox.objects.values_list("pk", "epoch"))
+
+
 @transactional
 def test_without_mailboxes_there_is_nothing_to_do() -> None:
     assert renew() == "0 mailboxes have a new epoch."
