@@ -46,6 +46,8 @@ def to_message(changes: Changes) -> dict[str, Any]:
         "since": changes.since,
         "revision": changes.revision,
         "text": text,
+        # When it was stamped, just before the commit.
+        "at": changes.now.timestamp(),
         "due": changes.next_expiry_at and changes.next_expiry_at.timestamp(),
     }
 

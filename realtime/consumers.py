@@ -8,16 +8,22 @@ from urllib.parse import parse_qs
 
 from django.core.exceptions import ObjectDoesNotExist
 
-from . import protocol
+from . import metrics, protocol
+from .canary import watch_broker
 from .expiry import expire
 from .feeds import Feed
-from .hub import get_hub
+from .hub import Hub, get_hub
 from .origins import is_allowed
 from .protocol import CloseCode, MalformedFrameError, Position
 from .reconciler import reconcile
 from .sockets import Send, Socket
 
 Receive = Callable[[], Awaitable[dict[str, Any]]]
+
+
+def own_hub() -> Hub:
+    """Return the hub of the running loop, with all that keeps its pages up to date."""
+    return get_hub(reconcile, expire, watch_broker)
 
 
 async def notifications(scope: dict[str, Any], receive: Receive, send: Send) -> None:
@@ -41,17 +47,21 @@ async def notifications(scope: dict[str, Any], receive: Receive, send: Send) -> 
 async def _serve(scope: dict[str, Any], receive: Receive, socket: Socket) -> None:
     user = scope.get("user")
     if not is_allowed(scope):
+        metrics.HANDSHAKES.add("wrong_origin")
         socket.close(CloseCode.FORBIDDEN_ORIGIN)
         return
     if user is None or not user.is_authenticated:
+        metrics.HANDSHAKES.add("signed_out")
         socket.close(CloseCode.SIGNED_OUT)
         return
     try:
         position = _position_of(scope)
     except MalformedFrameError as error:
+        metrics.HANDSHAKES.add("malformed")
         _refuse(socket, error)
         return
-    hub = get_hub(reconcile, expire)
+    metrics.HANDSHAKES.add("accepted")
+    hub = own_hub()
     feed = hub.add(socket, user.pk)
     try:
         # Join, then read, then send: what is stamped in between is pushed and held.
@@ -79,6 +89,8 @@ async def _converse(socket: Socket, feed: Feed, receive: Receive) -> None:
     while True:
         event = await receive()
         if event["type"] == "websocket.disconnect":
+            if not socket.closed:
+                metrics.count_close(event.get("code"))
             return
         try:
             frame = protocol.parse(event.get("text"))
@@ -90,8 +102,10 @@ async def _converse(socket: Socket, feed: Feed, receive: Receive) -> None:
         elif isinstance(frame, protocol.Ping):
             pong = protocol.pong_frame(socket.epoch, socket.revision or 0)
             socket.send_text(pong)
+            metrics.FRAMES.add("pong")
 
 
 def _refuse(socket: Socket, error: MalformedFrameError) -> None:
+    metrics.FRAMES.add("error")
     socket.send_text(protocol.error_frame(f"{error}."))
     socket.close(CloseCode.MALFORMED)

@@ -13,6 +13,7 @@ from django.core.exceptions import ObjectDoesNotExist
 from themis import mailbox
 from themis.events import Changes, encode
 
+from . import metrics
 from .protocol import CloseCode, Position
 from .readers import DatabaseLostError
 from .sockets import Push, Socket
@@ -121,6 +122,7 @@ class Feed:
         )
         self.note_due(frame.next_expiry_at)
         socket.tell(frame.epoch, frame.revision, encode(frame.to_wire()))
+        metrics.FRAMES.add("state")
         held, socket.held = socket.held, None
         # Senders overtake each other.
         for push in sorted(held or (), key=lambda push: push.since):
@@ -194,14 +196,20 @@ class Feed:
             # Those that a push has brought beyond `lowest` meanwhile can use it too.
             if not isinstance(frame, Changes) or frame.since <= (socket.revision or 0):
                 socket.tell(frame.epoch, frame.revision, text)
+                metrics.FRAMES.add("state")
         # What was pushed during the read may follow it now: one lost push must not
         # cost another read for each that comes after it.
         self._offer_ahead()
 
     def _offer(self, push: Push) -> bool:
         """Offer *push* to all sockets; tell whether none missed one before it."""
+        is_news = self.is_behind(push.epoch, push.revision)
         # A list, because all() would stop at the first that did.
-        return all([socket.offer(push) for socket in self.sockets])  # noqa: C419
+        whole = all([socket.offer(push) for socket in self.sockets])  # noqa: C419
+        if is_news and whole:
+            # Those who read their state just now get it a bit later, or have it.
+            metrics.FRAMES.add("push", len(self.sockets))
+        return whole
 
     def _told(self) -> list[Socket]:
         return [

@@ -8,7 +8,9 @@ once, already encoded, and the same text goes to each of the user's sockets.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
+import time
 import weakref
 from collections.abc import Callable
 from functools import partial
@@ -18,6 +20,7 @@ from channels.layers import InMemoryChannelLayer, get_channel_layer
 
 from themis.conf import settings
 
+from . import metrics
 from .feeds import Feed
 from .groups import EVERY_HUB, group_of
 from .protocol import CloseCode, ping_frame
@@ -51,20 +54,33 @@ class Hub:
         self.channel: str | None = None
         # Set when the channel has been asked for once, whatever the answer.
         self._asked = asyncio.Event()
-        # When the process last heard itself through the broker.
-        self.echoed_at = self.loop.time()
+        # Whether the broker took what it was last asked to: groups are joined then.
+        self.answers = False
+        # Whether the canary has noticed a failure, and does not trust the broker again.
+        self.is_failing = False
+        self._refusals = 0
+        # Messages to itself that are under way through the broker, by name.
+        self.echoes: dict[str, asyncio.Future[None]] = {}
         # Losses that the reconciler has repaired: they tell of a sick broker.
         self.repairs = 0
         # When the next mailbox has something that expires, as far as the task knows
         # that waits for it; and what wakes that task if it is to be earlier.
         self.next_due: float | None = None
         self.due_earlier = asyncio.Event()
-        # Set when connections to the database were lost: is it still the same?
+        # Set when connections to the database were lost, or the broker failed: what has
+        # the database to say?
         self.suspicion = asyncio.Event()
+        # The question to the database that a probe of it waits for.
+        self.probing: asyncio.Task[None] | None = None
         self._readers = Readers(self.suspicion.set)
         self.read = self._readers.read
         self._beats: list[set[Socket]] = [set() for _second in range(PING_SECONDS)]
         self._tasks: list[asyncio.Task[None]] = []
+
+    @property
+    def socket_count(self) -> int:
+        """How many sockets are open."""
+        return sum(map(len, self._beats))
 
     @property
     def is_local(self) -> bool:
@@ -136,13 +152,48 @@ class Hub:
                 async with asyncio.timeout(LAYER_SECONDS):
                     # The first pages of a process come before its channel.
                     await self._asked.wait()
-                    if self.channel is None:
+                    # One that is known to fail would cost each page a second.
+                    if not self.answers:
                         return
                     await self.layer.group_add(group_of(feed.key), self.channel)
             except Exception as error:  # noqa: BLE001 -- layers raise what they like
-                logger.warning("The broker refuses a group: %r", error)
+                self._note_refusal(error)
             else:
                 feed.member = True
+
+    async def join_again(self) -> None:
+        """
+        Join every group once more: the broker may have forgotten them.
+
+        Raises:
+            Exception: it refuses; layers raise what they like.
+        """
+        async with asyncio.timeout(LAYER_SECONDS):
+            await self.layer.group_add(EVERY_HUB, self.channel)
+        self.answers = True
+        self._asked.set()
+        for feed in self.feeds.values():
+            feed.member = False
+        await self.join_missing()
+
+    async def join_missing(self) -> None:
+        """Join the groups that were refused or left out, up to the first refusal."""
+        for feed in [feed for feed in self.feeds.values() if not feed.member]:
+            await self.join_group(feed)
+            if not feed.member:
+                return
+            # Pages that were here before heard nothing until now.
+            feed.catch_up()
+
+    def _note_refusal(self, error: Exception) -> None:
+        # One line at the first, the tenth, the hundredth: enough to see, no flood.
+        self._refusals += 1
+        if str(self._refusals).strip("0") == "1":
+            logger.warning(
+                "The broker has refused %d groups, now because of %r",
+                self._refusals,
+                error,
+            )
 
     def _leave_soon(self, feed: Feed) -> None:
         self._tasks.append(self.loop.create_task(self._leave_group(feed)))
@@ -170,27 +221,38 @@ class Hub:
 
     # The layer
 
+    async def find_channel(self) -> str:
+        """
+        Return the hub's channel, waiting for it at most `LAYER_SECONDS`.
+
+        Raises:
+            ConnectionError: the broker gives none.
+        """
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(LAYER_SECONDS):
+                await self._asked.wait()
+        if self.channel is None:
+            raise ConnectionError("no channel")
+        return self.channel
+
     async def _listen(self) -> None:
         """Receive what the layer brings, for ever; a dead broker is tried again."""
         pause = LAYER_SECONDS
         while True:
             try:
-                channel = await self.layer.new_channel("themis-hub.")
-                async with asyncio.timeout(LAYER_SECONDS):
-                    await self.layer.group_add(EVERY_HUB, channel)
-                self.channel = channel
+                # It stays, whatever breaks: another would be one more member of each
+                # group, for a broker that remembers those.
+                if self.channel is None:
+                    self.channel = await self.layer.new_channel("themis-hub.")
+                await self.join_again()
                 pause = LAYER_SECONDS
-                self._asked.set()
-                for feed in list(self.feeds.values()):
-                    feed.member = False
-                    await self.join_group(feed)
-                    # Pages that were here before heard nothing until now.
-                    feed.catch_up()
                 while True:
                     self.receive(await self.layer.receive(self.channel))
             except Exception as error:  # noqa: BLE001 -- layers raise what they like
-                logger.warning("The broker can't be listened to: %r", error)
-                self.channel = None
+                # Once the canary has said so, it need not be repeated.
+                log = logger.debug if self.is_failing else logger.warning
+                log("The broker can't be listened to: %r", error)
+                self.answers = False
                 self._asked.set()
                 await asyncio.sleep(pause)
                 # The pub/sub layer keeps a queue for each channel it failed to make.
@@ -210,17 +272,16 @@ class Hub:
             }:
                 if (feed := self.feeds.get(user)) is not None:
                     feed.push(Push(epoch, since, revision, text))
-                    match message.get("due"):
-                        case int(due) | float(due):
-                            feed.note_due(due)
+                    _note_times(feed, message)
             case {"type": "themis.bundle", "v": 1, "messages": list(messages)}:
                 for one in messages:
                     self.receive(one)
             case {"type": "themis.disconnect", "v": 1, "user": str(user)}:
                 if (feed := self.feeds.get(user)) is not None:
                     feed.sign_out()
-            case {"type": "themis.echo"}:
-                self.echoed_at = self.loop.time()
+            case {"type": "themis.echo", "name": str(name)}:
+                if (arrival := self.echoes.pop(name, None)) is not None:
+                    arrival.set_result(None)
 
     # The heartbeat
 
@@ -230,9 +291,22 @@ class Hub:
         while True:
             await asyncio.sleep(1)
             second = (second + 1) % PING_SECONDS
-            for socket in self._beats[second].copy():
-                if socket.revision is not None:
-                    socket.send_text(ping_frame(socket.epoch, socket.revision))
+            due = [s for s in self._beats[second] if s.revision is not None]
+            for socket in due:
+                socket.send_text(ping_frame(socket.epoch, socket.revision or 0))
+            metrics.FRAMES.add("ping", len(due))
+
+
+def _note_times(feed: Feed, message: dict[str, Any]) -> None:
+    """Take from a push that was forwarded what is not for the pages."""
+    match message.get("due"):
+        case int(due) | float(due):
+            feed.note_due(due)
+    metrics.PUSHES.add()
+    match message.get("at"):
+        # A process of an older version does not say.
+        case int(at) | float(at):
+            metrics.COMMIT_TO_SEND.observe(time.time() - at)
 
 
 _HUBS: weakref.WeakSet[Hub] = weakref.WeakSet()
@@ -241,6 +315,19 @@ _HUBS: weakref.WeakSet[Hub] = weakref.WeakSet()
 def running_hubs() -> list[Hub]:
     """Return the hubs of this process: one for each event loop that has sockets."""
     return list(_HUBS)
+
+
+@metrics.SOCKETS.read_by
+def _count_sockets() -> int:
+    return sum(hub.socket_count for hub in running_hubs())
+
+
+@metrics.USERS.read_by
+def _count_users() -> int:
+    # A copy: a host's own exporter asks from a thread.
+    return sum(
+        bool(feed.sockets) for hub in running_hubs() for feed in [*hub.feeds.values()]
+    )
 
 
 def get_hub(*companions: Callable[[Hub], Any]) -> Hub:

@@ -16,8 +16,9 @@ from typing import Any
 from themis import mailbox
 from themis.conf import settings
 
+from . import metrics
 from .feeds import Feed
-from .hub import LAYER_SECONDS, Hub
+from .hub import Hub
 from .readers import DatabaseLostError
 
 logger = logging.getLogger("realtime")
@@ -29,6 +30,7 @@ DEGRADED_SECONDS = 2
 # What is younger may still be on its way through the broker.
 ON_ITS_WAY_SECONDS = 0.1
 SHORTEST_SECONDS = 0.1
+SPREAD_SECONDS = (0.1, 0.3)
 USERS_PER_QUERY = 1_000
 
 
@@ -37,46 +39,47 @@ def interval_of(hub: Hub) -> float:
     if settings.check_interval is not None:
         # 0 would ask the database without a pause.
         return max(settings.check_interval, SHORTEST_SECONDS)
-    silence = hub.loop.time() - hub.echoed_at
-    sick = hub.channel is None or silence > 2 * HEALTHY_SECONDS
-    if hub.is_local or sick or hub.is_database_down:
+    sick = hub.channel is None or hub.is_failing or hub.is_database_down
+    if hub.is_local or sick:
         return DEGRADED_SECONDS
     return HEALTHY_SECONDS
 
 
 async def reconcile(hub: Hub) -> None:
-    """Check *hub* for ever."""
+    """Check *hub* for ever, once per interval and whenever a check is wanted."""
     begun = hub.loop.time()
     while True:
         # Several processes on one database should not ask all at once.
         pause = interval_of(hub) * random.uniform(0.75, 0.95)  # noqa: S311 -- no secret
-        # From one beginning to the next: a check of a broker that hangs takes a while.
+        # From one beginning to the next: a check of many mailboxes takes a while.
         left = max(begun + pause - hub.loop.time(), pause / 4)
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(left):
                 await hub.suspicion.wait()
-                # Its other connections are lost one by one.
-                await asyncio.sleep(SHORTEST_SECONDS)
+                # Other connections are lost one by one; other processes lose theirs at
+                # the same moment.
+                await asyncio.sleep(random.uniform(*SPREAD_SECONDS))  # noqa: S311 -- no secret
         hub.suspicion.clear()
         begun = hub.loop.time()
         try:
             await check(hub)
         except Exception:
+            metrics.FAILED_CHECKS.add()
             logger.exception("A check of the mailboxes failed; the next one follows.")
+        metrics.CHECKS.observe(hub.loop.time() - begun)
 
 
 async def check(hub: Hub) -> None:
     """Repair what pages of *hub* have missed, and stamp what waits anywhere."""
-    async with asyncio.TaskGroup() as group:
-        # Beside the repair, which must not wait for a broker that hangs.
-        group.create_task(_sound(hub))
-        try:
-            await _repair(hub)
-        except DatabaseLostError:
-            logger.debug("The mailboxes could not be checked; the next one follows.")
+    try:
+        await _repair(hub)
+    except DatabaseLostError:
+        metrics.FAILED_CHECKS.add()
+        logger.debug("The mailboxes could not be checked; the next one follows.")
 
 
 async def _repair(hub: Hub) -> None:
+    metrics.WAITING.set(await hub.read(mailbox.count_waiting))
     await hub.read(mailbox.stamp_waiting)
     feeds = {feed.user: feed for feed in hub.feeds.values() if feed.sockets}
     users = list(feeds)
@@ -103,6 +106,7 @@ async def _repair(hub: Hub) -> None:
         feed.catch_up()
     if behind:
         hub.repairs += len(behind)
+        metrics.REPAIRS.add(count=len(behind))
         log = logger.debug if hub.is_local else logger.warning
         log("Repaired %d mailboxes whose push was lost.", len(behind))
 
@@ -127,22 +131,3 @@ async def _renew_epochs(
         await hub.read(mailbox.renew_epochs, rewinds)
     for user in rewinds:
         feeds[user].catch_up()
-
-
-async def _sound(hub: Hub) -> None:
-    """Send the hub a message through the broker, and join the groups it refused."""
-    if hub.is_local or hub.channel is None:
-        return
-    try:
-        async with asyncio.timeout(LAYER_SECONDS):
-            await hub.layer.send(hub.channel, {"type": "themis.echo"})
-    except Exception as error:  # noqa: BLE001 -- layers raise what they like
-        logger.warning("The broker does not take messages: %r", error)
-        hub.echoed_at = float("-inf")
-        return
-    for feed in [feed for feed in hub.feeds.values() if not feed.member]:
-        await hub.join_group(feed)
-        if not feed.member:
-            return
-        # The repair may have been there before.
-        feed.catch_up()

@@ -11,6 +11,8 @@ from typing import Any
 
 from autobahn.exception import Disconnected
 
+from . import metrics
+
 logger = logging.getLogger("realtime")
 
 # What servers raise for a page that went without a word: daphne's own error, and what
@@ -98,6 +100,8 @@ class Socket:
 
     def close(self, code: int) -> None:
         """Close the socket; nothing is sent after."""
+        if not self.closed:
+            metrics.count_close(code)
         # A plain int: daphne can't close with a member of an enum.
         self._submit({"type": "websocket.close", "code": int(code)})
         self.closed = True

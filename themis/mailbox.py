@@ -37,6 +37,9 @@ from themis.transactions import is_contention
 
 logger = logging.getLogger("themis")
 
+# How many changes that wait are told from more.
+COUNTED_WAITING = 1_000
+
 Verb = Literal["read", "unread", "dismiss", "restore"]
 
 
@@ -216,6 +219,35 @@ def stamp_due(users: Collection[Any]) -> dict[Any, Standing]:
     return positions(users)
 
 
+def probe() -> None:
+    """
+    Ask the database for next to nothing: whether it and its mailboxes are there.
+
+    Raises:
+        DatabaseError: they are not.
+    """
+    Mailbox.objects.using(database()).order_by().values_list("revision").first()
+
+
+def count_waiting() -> int:
+    """
+    Return how many committed changes nobody has stamped; 1,000 = that or more.
+
+    One statement, from indices that are normally empty.
+    """
+    kinds = [kind.order_by().values_list("pk") for kind in _waiting(database())]
+    return kinds[0].union(*kinds[1:], all=True)[:COUNTED_WAITING].count()
+
+
+def _waiting(using: str) -> tuple[QuerySet[Any], QuerySet[Any], QuerySet[Any]]:
+    """Return what is written, deleted and wished for, and has no revision yet."""
+    return (
+        plain(using).filter(pending=True),
+        Tombstone.objects.using(using).filter(revision=None),
+        plain_profiles(using).filter(pending=True),
+    )
+
+
 def stamp_waiting() -> None:
     """
     Stamp what nobody has stamped, and what has fallen due, in any mailbox.
@@ -223,9 +255,7 @@ def stamp_waiting() -> None:
     Two statements where nothing waits. Each call does a bounded part of the work.
     """
     using = database()
-    written = plain(using).filter(pending=True)
-    buried = Tombstone.objects.using(using).filter(revision=None)
-    wishing = plain_profiles(using).filter(pending=True)
+    written, buried, wishing = _waiting(using)
     waiting = (
         written.order_by()
         .values_list("user_id")

@@ -69,6 +69,7 @@ class TestMessage:
             "since": 6,
             "revision": 7,
             "text": encode(changes.to_wire()),
+            "at": changes.now.timestamp(),
             "due": None,
         }
 

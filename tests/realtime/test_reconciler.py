@@ -19,10 +19,8 @@ from django.utils import timezone
 from psycopg.errors import LockNotAvailable
 from pytest_django import Settings
 
-from realtime import hub as hub_module
 from realtime import reconciler
 from realtime.expiry import stamp_due
-from realtime.groups import group_of
 from realtime.hub import Hub, running_hubs
 from realtime.readers import DatabaseLostError
 from realtime.reconciler import check, interval_of, reconcile
@@ -30,7 +28,6 @@ from tests.realtime.harness import (
     EPOCH,
     Box,
     Connection,
-    FakeLayer,
     make_message,
 )
 from tests.realtime.test_hub import Pages
@@ -77,6 +74,9 @@ class Ledger:
     def stamp_waiting(self) -> None:
         self.stamped += 1
 
+    def count_waiting(self) -> int:
+        return 0
+
 
 @pytest.fixture
 def ledger(monkeypatch: pytest.MonkeyPatch) -> Ledger:
@@ -84,6 +84,7 @@ def ledger(monkeypatch: pytest.MonkeyPatch) -> Ledger:
     monkeypatch.setattr(mailbox, "positions", ledger.read_positions)
     monkeypatch.setattr(mailbox, "stamp_waiting", ledger.stamp_waiting)
     monkeypatch.setattr(mailbox, "renew_epochs", ledger.renew_epochs)
+    monkeypatch.setattr(mailbox, "count_waiting", ledger.count_waiting)
     return ledger
 
 
@@ -206,21 +207,6 @@ class TestCheck:
         assert ledger.asked == [[1, 2], [2]]
         assert hub.repairs == 0
 
-    async def test_groups_that_the_broker_refused_are_joined(
-        self, hub: Hub, layer: FakeLayer, box: Box, ledger: Ledger
-    ) -> None:
-        layer.errors["group_add"] = OSError("gone")
-        pages = await open_pages(hub, 1, 1)
-        ledger.positions = {1: (EPOCH, 0)}
-        await check(hub)
-        assert group_of("1") not in layer.groups
-        # Back again; and what was told before it was joined is not missed.
-        layer.errors.clear()
-        ledger.positions, box.revision = {1: (EPOCH, 1)}, 1
-        await check(hub)
-        assert group_of("1") in layer.groups
-        await await_until(lambda: pages.revisions == [[1]])
-
 
 class TestRewind:
     """An older database under pages that are ahead: what they were told is proof."""
@@ -314,8 +300,8 @@ class TestOutage:
         pages = await open_pages(hub, 1, 1)
         ledger.error = box.error = OperationalError("refused")
         monkeypatch.setattr(mailbox, "stamp_due", ledger.read_positions)
-        stamp_waiting = partial(ledger.read_positions, [])
-        monkeypatch.setattr(mailbox, "stamp_waiting", stamp_waiting)
+        count_waiting = partial(ledger.read_positions, [])
+        monkeypatch.setattr(mailbox, "count_waiting", count_waiting)
         for _time in range(3):
             await check(hub)
             pages.feed.note_due(1.0)
@@ -378,42 +364,27 @@ class TestInterval:
     ) -> None:
         assert interval_of(idle_hub) == 2
 
-    async def test_a_broker_that_takes_nothing_is_failing(
-        self, healthy: Hub, layer: FakeLayer, ledger: Ledger
-    ) -> None:
-        layer.errors["send"] = OSError("gone")
-        await check(healthy)
-        assert interval_of(healthy) == 2
-        layer.errors.clear()
-        await check(healthy)
-        await await_until(lambda: interval_of(healthy) == 15)
-
-    async def test_a_broker_that_brings_nothing_back_is_failing(
-        self, healthy: Hub, layer: FakeLayer, ledger: Ledger
-    ) -> None:
-        await check(healthy)
-        await await_until(lambda: healthy.echoed_at)
-        healthy.echoed_at -= 31
+    async def test_while_the_broker_fails_it_is_the_push(self, healthy: Hub) -> None:
+        healthy.is_failing = True
         assert interval_of(healthy) == 2
 
-    async def test_a_broker_that_hangs_holds_up_no_check(
-        self,
-        healthy: Hub,
-        layer: FakeLayer,
-        box: Box,
-        ledger: Ledger,
-        monkeypatch: pytest.MonkeyPatch,
+    async def test_a_check_that_is_wanted_comes_at_once(
+        self, healthy: Hub, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        """The second that it is given must not be the pages' second."""
-        layer.gates["send"].clear()
-        pages = await open_pages(healthy, 1, 1)
-        ledger.positions, box.revision = {1: (EPOCH, 1)}, 1
-        begun = healthy.loop.time()
-        checking = asyncio.create_task(check(healthy))
-        await await_until(lambda: pages.revisions == [[1]])
-        assert healthy.loop.time() - begun < 0.9 * hub_module.LAYER_SECONDS
-        await checking
-        assert interval_of(healthy) == 2
+        checked: list[Hub] = []
+
+        async def note(hub: Hub) -> None:
+            checked.append(hub)
+
+        monkeypatch.setattr(reconciler, "check", note)
+        reconciling = asyncio.create_task(reconcile(healthy))
+        for count in (1, 2):
+            healthy.suspicion.set()
+            await await_until(lambda count=count: len(checked) == count, within=5)
+        # One for each wish: the next would come by itself, long after.
+        await asyncio.sleep(2 * reconciler.SPREAD_SECONDS[1])
+        assert len(checked) == 2
+        reconciling.cancel()
 
     async def test_checks_begin_once_per_interval_however_long_they_take(
         self,

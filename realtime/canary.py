@@ -1,0 +1,110 @@
+"""The canary: a message to itself, by which a process notices that the broker fails.
+
+No layer tells. Redis pub/sub drops whoever is not connected, publishes to nobody with
+success, and reconnects without a word. So each hub sends itself a message every two
+seconds, through the broker, and waits for it. When none comes, the reconciler is woken
+and becomes the push; when they come again, groups are joined again and one check finds
+what was lost meanwhile.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+from uuid import uuid4
+
+from . import metrics
+from .hub import Hub, running_hubs
+
+logger = logging.getLogger("realtime")
+
+PERIOD_SECONDS = 2
+# How long one may be under way.
+PATIENCE_SECONDS = 1
+# A loop that was busy itself sees that the time is up before it sees what has come.
+GRACE_SECONDS = 0.1
+# So many in a row, and the broker is trusted again; the first is no proof, where
+# connections are cut again and again.
+TRUSTED_AFTER = 3
+# A broker may forget who is in a group: channels_redis' RedisChannelLayer after a day.
+REJOIN_SECONDS = 6 * 60 * 60
+
+
+class LostError(Exception):
+    """The broker took a message to this process, and did not bring it."""
+
+
+async def probe(hub: Hub) -> float:
+    """
+    Send *hub* a message through the broker; return the seconds until it was there.
+
+    Any number may be under way at once.
+
+    Raises:
+        LostError: it did not come within `PATIENCE_SECONDS`.
+        Exception: the broker did not take it; layers raise what they like.
+    """
+    channel = await hub.find_channel()
+    name = uuid4().hex
+    begun = hub.loop.time()
+    arrival = hub.echoes[name] = hub.loop.create_future()
+    try:
+        async with asyncio.timeout(PATIENCE_SECONDS):
+            await hub.layer.send(channel, {"type": "themis.echo", "name": name})
+        left = begun + PATIENCE_SECONDS - hub.loop.time()
+        for patience in (left, GRACE_SECONDS):
+            await asyncio.wait([arrival], timeout=max(patience, 0))
+        if not arrival.done():
+            raise LostError
+    finally:
+        hub.echoes.pop(name, None)
+    return hub.loop.time() - begun
+
+
+async def watch_broker(hub: Hub) -> None:
+    """Notice, for ever, when the broker of *hub* fails and when it is back."""
+    if hub.is_local:
+        return
+    in_a_row = 0
+    joined_at = hub.loop.time()
+    while True:
+        # Several processes should not send all at once.
+        await asyncio.sleep(PERIOD_SECONDS * random.uniform(0.8, 1))  # noqa: S311 -- no secret
+        try:
+            took = await probe(hub)
+            in_a_row += 1
+            is_back = hub.is_failing and in_a_row == 1
+            if is_back or hub.loop.time() - joined_at > REJOIN_SECONDS:
+                await hub.join_again()
+                joined_at = hub.loop.time()
+            else:
+                await hub.join_missing()
+        except Exception as error:  # noqa: BLE001 -- layers raise what they like
+            in_a_row = 0
+            _fail(hub, error)
+        else:
+            metrics.CANARY.observe(took)
+            if is_back:
+                # What was published while connections came back reached nobody.
+                hub.suspicion.set()
+            if hub.is_failing and in_a_row >= TRUSTED_AFTER:
+                hub.is_failing = False
+                logger.warning("The broker brings messages again.")
+
+
+def _fail(hub: Hub, error: Exception) -> None:
+    metrics.LOST_CANARIES.add()
+    hub.answers = False
+    if hub.is_failing:
+        return
+    hub.is_failing = True
+    hub.suspicion.set()
+    logger.warning(
+        "The broker does not bring messages, so the database is asked: %r", error
+    )
+
+
+@metrics.BROKER_UP.read_by
+def _count_hubs_that_work() -> int:
+    return int(not any(hub.is_failing for hub in running_hubs()))
