@@ -10,6 +10,7 @@ from django.core.exceptions import ObjectDoesNotExist
 
 from . import metrics, protocol
 from .canary import watch_broker
+from .draining import drain, send_away
 from .expiry import expire
 from .feeds import Feed
 from .hub import Hub, get_hub
@@ -23,7 +24,7 @@ Receive = Callable[[], Awaitable[dict[str, Any]]]
 
 def own_hub() -> Hub:
     """Return the hub of the running loop, with all that keeps its pages up to date."""
-    return get_hub(reconcile, expire, watch_broker)
+    return get_hub(reconcile, expire, drain, watch_broker)
 
 
 async def notifications(scope: dict[str, Any], receive: Receive, send: Send) -> None:
@@ -50,6 +51,11 @@ async def _serve(scope: dict[str, Any], receive: Receive, socket: Socket) -> Non
         metrics.HANDSHAKES.add("wrong_origin")
         socket.close(CloseCode.FORBIDDEN_ORIGIN)
         return
+    hub = own_hub()
+    if hub.draining:
+        metrics.HANDSHAKES.add("draining")
+        send_away(hub, socket)
+        return
     if user is None or not user.is_authenticated:
         metrics.HANDSHAKES.add("signed_out")
         socket.close(CloseCode.SIGNED_OUT)
@@ -61,7 +67,6 @@ async def _serve(scope: dict[str, Any], receive: Receive, socket: Socket) -> Non
         _refuse(socket, error)
         return
     metrics.HANDSHAKES.add("accepted")
-    hub = own_hub()
     feed = hub.add(socket, user.pk)
     try:
         # Join, then read, then send: what is stamped in between is pushed and held.

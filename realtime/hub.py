@@ -12,7 +12,7 @@ import contextlib
 import logging
 import time
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any
 
@@ -33,6 +33,8 @@ logger = logging.getLogger("realtime")
 LINGER_SECONDS = 30
 # How long the layer may take to join or leave a group.
 LAYER_SECONDS = 1
+# How many groups are left beside each other when all are.
+LEAVES_AT_ONCE = 10
 # How rarely a broker that stays away is tried.
 LONGEST_PAUSE_SECONDS = 8
 # A ping to each page this often; under the usual 60 s of proxies.
@@ -67,6 +69,8 @@ class Hub:
         # that waits for it; and what wakes that task if it is to be earlier.
         self.next_due: float | None = None
         self.due_earlier = asyncio.Event()
+        # Within how many milliseconds pages should come back; None = they may stay.
+        self.retry_ms: int | None = None
         # Set when connections to the database were lost, or the broker failed: what has
         # the database to say?
         self.suspicion = asyncio.Event()
@@ -76,6 +80,12 @@ class Hub:
         self.read = self._readers.read
         self._beats: list[set[Socket]] = [set() for _second in range(PING_SECONDS)]
         self._tasks: list[asyncio.Task[None]] = []
+        self._listening: asyncio.Task[None] | None = None
+
+    @property
+    def draining(self) -> bool:
+        """Whether its pages are sent away, because the process is about to stop."""
+        return self.retry_ms is not None
 
     @property
     def socket_count(self) -> int:
@@ -96,9 +106,10 @@ class Hub:
         """Run the hub's own tasks, and *companions*, until `stop`."""
         _HUBS.add(self)
         jobs = [self._beat(), *(companion(self) for companion in companions)]
-        if not self.is_local:
-            jobs.append(self._listen())
         self._tasks = [self.loop.create_task(job) for job in jobs]
+        if not self.is_local:
+            self._listening = self.loop.create_task(self._listen())
+            self._tasks.append(self._listening)
 
     async def stop(self) -> None:
         """End the hub's tasks, and its threads with their connections."""
@@ -213,6 +224,35 @@ class Hub:
             # Only now, so that a page that came back meanwhile joins after the leave.
             if not feed.sockets and self.feeds.get(feed.key) is feed:
                 del self.feeds[feed.key]
+
+    async def leave_groups(self) -> None:
+        """
+        Leave all groups, for good: nothing is received any more.
+
+        A layer may keep who is in a group beyond the end of the process. One whose
+        broker fails does so: that is logged, and given up after a second.
+        """
+        channel, self.channel = self.channel, None
+        if self._listening is not None:
+            # It would join them again.
+            self._listening.cancel()
+        if channel is None:
+            return
+        feeds = iter(list(self.feeds.values()))
+        try:
+            async with asyncio.timeout(LAYER_SECONDS), asyncio.TaskGroup() as group:
+                group.create_task(self.layer.group_discard(EVERY_HUB, channel))
+                for _queue in range(LEAVES_AT_ONCE):
+                    group.create_task(self._leave_each(feeds, channel))
+        except Exception as error:  # noqa: BLE001 -- layers raise what they like
+            logger.warning("The broker keeps groups that are left: %r", error)
+
+    async def _leave_each(self, feeds: Iterator[Feed], channel: str) -> None:
+        for feed in feeds:
+            async with feed.lock:
+                if feed.member:
+                    feed.member = False
+                    await self.layer.group_discard(group_of(feed.key), channel)
 
     def _note_due(self, due: float) -> None:
         if self.next_due is None or due < self.next_due:

@@ -123,7 +123,7 @@ async def _health() -> _Answer:
 async def _ask(hub: Hub) -> dict[str, str]:
     """Return how each part is: "ok", "none", or what is wrong with it."""
     database, broker = await asyncio.gather(_ask_database(hub), _ask_broker(hub))
-    process = "draining" if getattr(hub, "draining", False) else "ok"
+    process = "draining" if hub.draining else "ok"
     return {"process": process, "database": database, "broker": broker}
 
 

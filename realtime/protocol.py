@@ -21,6 +21,7 @@ class CloseCode(IntEnum):
     The codes are all in 4000-4999, because daphne sends only 1000 and 3000-4999.
     """
 
+    RESTART = 4012  # come back after a random part of what the restart frame said
     MALFORMED = 4400  # poll
     SIGNED_OUT = 4401  # stop, and tell all tabs
     FORBIDDEN_ORIGIN = 4403  # poll
@@ -124,6 +125,11 @@ def ping_frame(epoch: str, revision: int) -> str:
 def pong_frame(epoch: str, revision: int) -> str:
     """Return the answer to a page's ping: up to where it has been told."""
     return encode({"type": "pong", "epoch": epoch, "revision": revision})
+
+
+def restart_frame(retry_ms: int) -> str:
+    """Return the warning that the server is about to stop: come back within that."""
+    return encode({"type": "restart", "retry_ms": retry_ms})
 
 
 def error_frame(detail: str) -> str:

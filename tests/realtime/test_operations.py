@@ -243,7 +243,7 @@ class TestReadiness:
     ) -> None:
         await ask(application, "/readyz")
         (hub,) = running_hubs()
-        hub.draining = True  # type: ignore[attr-defined]
+        hub.retry_ms = 1_000
         answer = await ask(application, "/readyz")
         assert (answer.status, answer.json["process"]) == (503, "draining")
         assert (await ask(application, "/healthz")).status == 200

@@ -24,6 +24,7 @@ from realtime.protocol import (
     parse_position,
     ping_frame,
     pong_frame,
+    restart_frame,
 )
 
 ROOT = Path(__file__).parents[2]
@@ -94,6 +95,8 @@ def test_frames_of_the_server_are_as_written_down() -> None:
         assert made == written
     written = json.loads(read("error"))
     assert json.loads(error_frame(written["detail"])) == written
+    written = json.loads(read("restart"))
+    assert json.loads(restart_frame(written["retry_ms"])) == written
 
 
 @pytest.mark.parametrize(
@@ -147,6 +150,4 @@ def test_close_codes_are_those_that_pages_know() -> None:
     declared = re.search(r"CLOSE = Object\.freeze\(\{(.*?)\}\)", script, re.DOTALL)
     assert declared
     known = {int(code) for code in re.findall(r": (\d{4})", declared[1])}
-    assert {int(code) for code in CloseCode} <= known
-    # 4012 is sent before a restart, which no code announces yet.
-    assert known - {int(code) for code in CloseCode} <= {4012}
+    assert {int(code) for code in CloseCode} == known
