@@ -73,14 +73,33 @@ class ChannelsBroadcaster(BaseBroadcaster):
         return settings.realtime_url or f"{get_script_prefix()}ws/notifications/"
 
 
+def tell_user(user_key: str, message: dict[str, Any]) -> None:
+    """Bring *message* to the hubs that have pages of a user; returns at once."""
+    if not _told_here([message]):
+        get_publisher().send(group_of(user_key), message)
+
+
+def tell_hubs(message: dict[str, Any]) -> None:
+    """Bring *message* to all hubs; returns at once."""
+    if not _told_here([message]):
+        get_publisher().send(EVERY_HUB, message)
+
+
+def _told_here(messages: Sequence[dict[str, Any]]) -> bool:
+    """Bring the messages to the hubs of this process, if there can be no others."""
+    if not is_local(get_channel_layer()):
+        return False
+    for hub in running_hubs():
+        # A loop that has ended has no pages either.
+        with contextlib.suppress(RuntimeError):
+            for message in messages:
+                hub.loop.call_soon_threadsafe(hub.receive, message)
+    return True
+
+
 def _send(messages: Sequence[dict[str, Any]]) -> None:
     """Bring each message to the hubs that have pages of its user."""
-    if is_local(get_channel_layer()):
-        for hub in running_hubs():
-            # A loop that has ended has no pages either.
-            with contextlib.suppress(RuntimeError):
-                for message in messages:
-                    hub.loop.call_soon_threadsafe(hub.receive, message)
+    if _told_here(messages):
         return
     publisher = get_publisher()
     if len(messages) < BUNDLE:

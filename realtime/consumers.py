@@ -8,7 +8,7 @@ from urllib.parse import parse_qs
 
 from django.core.exceptions import ObjectDoesNotExist
 
-from . import metrics, protocol
+from . import metrics, protocol, sessions
 from .canary import watch_broker
 from .draining import drain, send_away
 from .expiry import expire
@@ -17,14 +17,16 @@ from .hub import Hub, get_hub
 from .origins import is_allowed
 from .protocol import CloseCode, MalformedFrameError, Position
 from .reconciler import reconcile
+from .sessions import Login
 from .sockets import Send, Socket
+from .watch import watch
 
 Receive = Callable[[], Awaitable[dict[str, Any]]]
 
 
 def own_hub() -> Hub:
     """Return the hub of the running loop, with all that keeps its pages up to date."""
-    return get_hub(reconcile, expire, drain, watch_broker)
+    return get_hub(reconcile, expire, drain, watch, watch_broker)
 
 
 async def notifications(scope: dict[str, Any], receive: Receive, send: Send) -> None:
@@ -32,8 +34,8 @@ async def notifications(scope: dict[str, Any], receive: Receive, send: Send) -> 
     Serve one socket: state first, then pushes until either side goes.
 
     Whoever is refused is accepted first and then closed with a code: a browser sees
-    nothing of a handshake that fails. Expects ``scope["user"]``, as
-    `channels.auth.AuthMiddlewareStack` sets it.
+    nothing of a handshake that fails. Who it is, a middleware of the host may say by
+    ``scope["user"]``; otherwise the session does that the cookie names.
     """
     await receive()  # websocket.connect
     await send({"type": "websocket.accept"})
@@ -46,20 +48,23 @@ async def notifications(scope: dict[str, Any], receive: Receive, send: Send) -> 
 
 
 async def _serve(scope: dict[str, Any], receive: Receive, socket: Socket) -> None:
-    user = scope.get("user")
     if not is_allowed(scope):
         metrics.HANDSHAKES.add("wrong_origin")
         socket.close(CloseCode.FORBIDDEN_ORIGIN)
         return
     hub = own_hub()
+    begun = hub.loop.time()
+    login = None if hub.draining else await _identify(scope, hub)
+    # Asked now, because it may have begun during the read.
     if hub.draining:
         metrics.HANDSHAKES.add("draining")
         send_away(hub, socket)
         return
-    if user is None or not user.is_authenticated:
+    if login is None or hub.endings.has_ended(login):
         metrics.HANDSHAKES.add("signed_out")
         socket.close(CloseCode.SIGNED_OUT)
         return
+    socket.login = login
     try:
         position = _position_of(scope)
     except MalformedFrameError as error:
@@ -67,7 +72,9 @@ async def _serve(scope: dict[str, Any], receive: Receive, socket: Socket) -> Non
         _refuse(socket, error)
         return
     metrics.HANDSHAKES.add("accepted")
-    feed = hub.add(socket, user.pk)
+    feed = hub.add(socket, login.user)
+    # What was read may be older than what the hub has heard meanwhile.
+    hub.endings.doubt_again(feed.key, since=begun)
     try:
         # Join, then read, then send: what is stamped in between is pushed and held.
         await hub.join_group(feed)
@@ -78,6 +85,19 @@ async def _serve(scope: dict[str, Any], receive: Receive, socket: Socket) -> Non
         socket.close(CloseCode.SIGNED_OUT)
     finally:
         hub.remove(socket, feed)
+
+
+async def _identify(scope: dict[str, Any], hub: Hub) -> Login | None:
+    """Return who opens the socket; None if that is nobody who is signed in."""
+    if "user" not in scope:
+        key = sessions.key_of(scope)
+        return None if key is None else await hub.read(sessions.authenticate, key)
+    user = scope["user"]
+    if user is None or not user.is_authenticated:
+        return None
+    if "session" not in scope:
+        return sessions.recognize(user)
+    return await hub.read(sessions.recognize, user, scope["session"])
 
 
 def _position_of(scope: dict[str, Any]) -> Position:

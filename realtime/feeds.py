@@ -16,6 +16,7 @@ from themis.events import Changes, encode
 from . import metrics
 from .protocol import CloseCode, Position
 from .readers import DatabaseLostError
+from .sessions import Login
 from .sockets import Push, Socket
 
 logger = logging.getLogger("realtime")
@@ -99,12 +100,13 @@ class Feed:
             self.due = moment
             self._on_due(moment)
 
-    def sign_out(self) -> None:
-        """Close the sockets: there is no such user any more."""
-        # No longer its own, so that none is asked for, nor counted as a page.
-        sockets, self.sockets = self.sockets, []
-        for socket in sockets:
-            socket.close(CloseCode.SIGNED_OUT)
+    def sign_out(self, has_ended: Callable[[Login], bool] | None = None) -> None:
+        """Close the sockets whose login *has_ended*; or all: the user is no more."""
+        for socket in self.sockets.copy():
+            if has_ended is None or (socket.login and has_ended(socket.login)):
+                # No longer its own, so that it is not asked for, nor counted as a page.
+                self.sockets.remove(socket)
+                socket.close(CloseCode.SIGNED_OUT)
 
     async def load(self, socket: Socket, position: Position) -> None:
         """

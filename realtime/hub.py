@@ -21,6 +21,7 @@ from channels.layers import InMemoryChannelLayer, get_channel_layer
 from themis.conf import settings
 
 from . import metrics
+from .endings import Endings
 from .feeds import Feed
 from .groups import EVERY_HUB, group_of
 from .protocol import CloseCode, ping_frame
@@ -76,6 +77,8 @@ class Hub:
         self.suspicion = asyncio.Event()
         # The question to the database that a probe of it waits for.
         self.probing: asyncio.Task[None] | None = None
+        # What has been heard of sessions that end.
+        self.endings = Endings(self.loop.time)
         self._readers = Readers(self.suspicion.set)
         self.read = self._readers.read
         self._beats: list[set[Socket]] = [set() for _second in range(PING_SECONDS)]
@@ -322,6 +325,18 @@ class Hub:
             case {"type": "themis.echo", "name": str(name)}:
                 if (arrival := self.echoes.pop(name, None)) is not None:
                     arrival.set_result(None)
+            case _:
+                self._receive_ending(message)
+
+    def _receive_ending(self, message: dict[str, Any]) -> None:
+        """Take a message about sessions."""
+        match message:
+            case {"type": "themis.logout", "v": 1, "session": str(digest)}:
+                self.endings.end(digest)
+                for feed in self.feeds.values():
+                    feed.sign_out(lambda login: login.digest == digest)
+            case {"type": "themis.account", "v": 1, "user": str(user)}:
+                self.endings.doubt(user)
 
     # The heartbeat
 

@@ -12,6 +12,7 @@ from typing import Any
 from autobahn.exception import Disconnected
 
 from . import metrics
+from .sessions import Login
 
 logger = logging.getLogger("realtime")
 
@@ -48,6 +49,7 @@ class Socket:
         "closed",
         "epoch",
         "held",
+        "login",
         "revision",
     )
 
@@ -58,6 +60,8 @@ class Socket:
         # The second of the heartbeat in which its page is pinged.
         self.beat = 0
         self.closed = False
+        # Who opened it; None = not asked.
+        self.login: Login | None = None
         self.epoch = ""
         self.revision: int | None = None
         # Pushes that came while the state was being read; None = nothing is read.

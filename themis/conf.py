@@ -49,6 +49,13 @@ class Settings:
         )
 
     @property
+    def session_check_interval(self) -> float:
+        """Seconds between two checks of the sessions that have sockets."""
+        value = getattr(django_settings, "THEMIS_REALTIME_SESSION_CHECK_INTERVAL", 60)
+        # Servers run no system checks, and without this check nobody is signed out.
+        return value if isinstance(value, int | float) and value > 0 else 60
+
+    @property
     def profile_related_name(self) -> str:
         """Name of the profile on the user model; read once, at import of the models."""
         return str(getattr(django_settings, "THEMIS_PROFILE_RELATED_NAME", "profile"))

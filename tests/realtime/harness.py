@@ -202,20 +202,25 @@ class Connection:
         *,
         query: str | dict[str, Any] = "",
         origin: str | None = "http://testserver",
+        cookie: str | None = None,
         **scope: Any,
     ) -> None:
         query = query if isinstance(query, str) else urlencode(query)
         headers = [(b"host", b"testserver")]
         if origin is not None:
             headers.append((b"origin", origin.encode()))
+        if cookie is not None:
+            headers.append((b"cookie", cookie.encode("latin1")))
         self.scope = {
             "type": "websocket",
             "path": "/ws/notifications/",
             "headers": headers,
             "query_string": query.encode(),
-            "user": user,
             **scope,
         }
+        # With a cookie it is as without any middleware: nobody has said who it is.
+        if cookie is None:
+            self.scope["user"] = user
         self.wire = Wire()
         self._inbox: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
         self._inbox.put_nowait({"type": "websocket.connect"})

@@ -546,7 +546,14 @@ class TestWiring:
             await page.frames(1)
             (hub,) = running_hubs()
             names = {task.get_coro().__qualname__ for task in hub._tasks}  # type: ignore[union-attr]
-        assert names == {"Hub._beat", "drain", "expire", "reconcile", "watch_broker"}
+        assert names == {
+            "Hub._beat",
+            "drain",
+            "expire",
+            "reconcile",
+            "watch",
+            "watch_broker",
+        }
 
     async def test_the_socket_is_at_its_path(self, box: Box) -> None:
         communicator = WebsocketCommunicator(
