@@ -29,11 +29,13 @@ SHORTEST_RETRY_MS = 1_000
 LONGEST_RETRY_MS = 15_000
 
 # Docker gives a container 10 s, and the server wants some of them. So pages are closed
-# within the first of these, and given the second to go; then the broker and the
-# publisher have the third.
+# within the first of these, and given the second to go; then the publisher has the
+# third, while the broker has LAYER_SECONDS.
 CLOSING_SECONDS = 1.5
 GOING_SECONDS = 1.0
-LEAVING_SECONDS = 1.0
+FLUSH_SECONDS = 1.0
+# More than all of it: a bound for what nobody has thought of.
+LONGEST_SECONDS = 6
 BATCH_SECONDS = 0.1
 # So few are closed at once.
 SMALLEST_BATCH = 50
@@ -51,10 +53,7 @@ async def drain(hub: Hub) -> None:
     with Termination() as termination:
         await termination.heard.wait()
         try:
-            async with asyncio.timeout(
-                # More than all its parts: a bound for what nobody has thought of.
-                2 * (CLOSING_SECONDS + GOING_SECONDS + LEAVING_SECONDS)
-            ):
+            async with asyncio.timeout(LONGEST_SECONDS):
                 await empty(hub)
         except Exception:
             logger.exception("The server stops without having sent all pages away.")
@@ -69,9 +68,10 @@ async def empty(hub: Hub) -> None:
     await _close_sockets(hub, count)
     await _wait_for_pages(hub)
     # Here too, because uvicorn ends by the signal, and then nothing is flushed at exit.
-    flush = asyncio.to_thread(get_publisher().flush, LEAVING_SECONDS)
-    last = [asyncio.ensure_future(flush), asyncio.ensure_future(hub.leave_groups())]
-    await asyncio.wait(last, timeout=LEAVING_SECONDS)
+    flush = asyncio.to_thread(get_publisher().flush, FLUSH_SECONDS)
+    flushing = asyncio.create_task(flush)
+    await hub.leave_groups()
+    await asyncio.wait([flushing], timeout=FLUSH_SECONDS)
     logger.info("The sockets are closed after %.1f s.", hub.loop.time() - begun)
 
 

@@ -83,7 +83,6 @@ class Hub:
         self.read = self._readers.read
         self._beats: list[set[Socket]] = [set() for _second in range(PING_SECONDS)]
         self._tasks: list[asyncio.Task[None]] = []
-        self._listening: asyncio.Task[None] | None = None
 
     @property
     def draining(self) -> bool:
@@ -109,10 +108,9 @@ class Hub:
         """Run the hub's own tasks, and *companions*, until `stop`."""
         _HUBS.add(self)
         jobs = [self._beat(), *(companion(self) for companion in companions)]
-        self._tasks = [self.loop.create_task(job) for job in jobs]
         if not self.is_local:
-            self._listening = self.loop.create_task(self._listen())
-            self._tasks.append(self._listening)
+            jobs.append(self._listen())
+        self._tasks = [self.loop.create_task(job) for job in jobs]
 
     async def stop(self) -> None:
         """End the hub's tasks, and its threads with their connections."""
@@ -167,7 +165,7 @@ class Hub:
                     # The first pages of a process come before its channel.
                     await self._asked.wait()
                     # One that is known to fail would cost each page a second.
-                    if not self.answers:
+                    if not self.answers or self.channel is None:
                         return
                     await self.layer.group_add(group_of(feed.key), self.channel)
             except Exception as error:  # noqa: BLE001 -- layers raise what they like
@@ -230,15 +228,16 @@ class Hub:
 
     async def leave_groups(self) -> None:
         """
-        Leave all groups, for good: nothing is received any more.
+        Leave all groups, for good: the hub does nothing any more.
 
         A layer may keep who is in a group beyond the end of the process. One whose
         broker fails does so: that is logged, and given up after a second.
         """
         channel, self.channel = self.channel, None
-        if self._listening is not None:
-            # It would join them again.
-            self._listening.cancel()
+        for task in self._tasks:
+            # Others would join them again.
+            if task is not asyncio.current_task():
+                task.cancel()
         if channel is None:
             return
         feeds = iter(list(self.feeds.values()))
@@ -253,9 +252,9 @@ class Hub:
     async def _leave_each(self, feeds: Iterator[Feed], channel: str) -> None:
         for feed in feeds:
             async with feed.lock:
-                if feed.member:
-                    feed.member = False
-                    await self.layer.group_discard(group_of(feed.key), channel)
+                # Also where the hub doesn't know whether it is a member.
+                feed.member = False
+                await self.layer.group_discard(group_of(feed.key), channel)
 
     def _note_due(self, due: float) -> None:
         if self.next_due is None or due < self.next_due:
