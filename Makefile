@@ -101,6 +101,10 @@ quick: $(DEV_STAMP) ## Run the tests of single parts, on SQLite
 e2e: $(NODE_STAMP) ## Run the browser tests
 	$(PY) -m pytest tests/e2e $(ARGS)
 
+.PHONY: faults
+faults: services $(NODE_STAMP) ## Break everything, at length, and show the figures (THEMIS_SEED=7: again)
+	THEMIS_FAULTS=all $(PY) -m pytest tests/faults --timeout 2400 $(ARGS)
+
 .PHONY: lint
 lint: $(DEV_STAMP) ## Run the linters and the import rules
 	$(BIN)/ruff check .

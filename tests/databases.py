@@ -21,7 +21,7 @@ server_key = pytest.StashKey[PostgresServer]()
 _ONCE = ("tests/e2e/", "tests/faults/")
 
 _OF_A_SERVER = {"BIND", "PORT", "REDIS_URL"}
-_OF_A_TEST = {"THEMIS_SEED"}
+_OF_A_TEST = {"THEMIS_FAULTS", "THEMIS_SEED"}
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -61,7 +61,13 @@ def pytest_collection_modifyitems(
         if item.nodeid.startswith(_ONCE):
             item.add_marker(pytest.mark.once)
     database: str = config.option.database
-    left_out = [item for item in items if _is_for_another(database, item)]
+    thorough = os.environ.get("THEMIS_FAULTS") == "all"
+    left_out = [
+        item
+        for item in items
+        if _is_for_another(database, item)
+        or (not thorough and item.get_closest_marker("thorough"))
+    ]
     if left_out:
         config.hook.pytest_deselected(items=left_out)
         items[:] = [item for item in items if item not in left_out]

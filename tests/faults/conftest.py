@@ -3,12 +3,16 @@
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
 
 import pytest
 
 from tests.conftest import MakeDatabase, Serve
+from tests.faults import figures
+from tests.faults.cluster import SEED, THOROUGH, Cluster, StartCluster
 from tests.faults.sender import Sender
-from tests.processes import DaphneServer, RedisServer
+from tests.processes import DaphneServer, PrivateProcess, RedisServer
 
 StartSender = Callable[[DaphneServer], Sender]
 ServeTwo = Callable[..., tuple[DaphneServer, DaphneServer]]
@@ -39,3 +43,57 @@ def serve_two(
             return first.result(), second.result()
 
     return start
+
+
+@pytest.fixture
+def start_cluster(
+    request: pytest.FixtureRequest,
+    make_database: MakeDatabase,
+    make_redis: Callable[..., RedisServer],
+    processes: list[PrivateProcess],
+    tmp_path: Path,
+) -> Iterator[StartCluster]:
+    """
+    Start a cluster: PostgreSQL, Redis and two servers unless told otherwise.
+
+    Options: servers=3, database="sqlite", redis=False or a RedisServer, failpoints={…}
+    (tests.faults.failpoints), and settings such as THEMIS_REALTIME_CHECK_INTERVAL="1".
+    A traceback in a server's log fails the test, unless it called expect_failures().
+    """
+    clusters: list[Cluster] = []
+    with ExitStack() as stack:
+
+        def start(
+            *,
+            servers: int = 2,
+            database: str = "postgres",
+            redis: RedisServer | bool = True,
+            failpoints: dict[str, Any] | None = None,
+            **env: str,
+        ) -> Cluster:
+            broker = make_redis() if redis is True else redis or None
+            cluster = Cluster(
+                request.node.nodeid,
+                tmp_path,
+                database_url=make_database(database),
+                redis_server=broker,
+                servers=servers,
+                failpoints=failpoints,
+                env=env,
+            )
+            processes.extend(cluster.servers)
+            clusters.append(stack.enter_context(cluster))
+            return cluster
+
+        yield start
+        servers = [server for cluster in clusters for server in cluster.servers]
+        logs = [server.log[-4000:] for server in servers if server.unhandled()]
+    assert not logs, "\n".join(logs)
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Show what the scenarios measured."""
+    lines = list(figures.table())
+    if lines and (THOROUGH or terminalreporter.verbosity > 0):
+        terminalreporter.section(f"faults, THEMIS_SEED={SEED}")
+        terminalreporter.write_line("\n".join(lines))

@@ -1,0 +1,291 @@
+"""The verdict over a run: what was written, what the database has, what pages showed.
+
+Every rule is one function that yields its objections, so that each can be seen to
+object (test_checker.py).
+"""
+
+from bisect import bisect_left
+from collections import Counter
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from tests.faults.history import ABSENT, PRESENT, TAKEN_BACK, History, Write
+from tests.faults.ledger import Books
+from tests.faults.pages import PageLog
+
+
+class Objection(NamedTuple):
+    """What is not as promised: of which kind, where, and what."""
+
+    kind: str
+    where: str
+    what: str
+
+
+class BrokenPromiseError(AssertionError):
+    """What the checker objects to."""
+
+    def __init__(self, objections: Collection[Objection], replay: str) -> None:
+        self.objections = list(objections)
+        lines = [f"{kind}: {where}: {what}" for kind, where, what in self.objections]
+        more = f"... and {len(lines) - 30} more" if len(lines) > 30 else ""
+        super().__init__("\n".join(["", *lines[:30], more, replay]))
+
+    @property
+    def kinds(self) -> set[str]:
+        return {objection.kind for objection in self.objections}
+
+
+@dataclass
+class Run:
+    """All that is known of a run when it is over."""
+
+    books: Books
+    pages: list[PageLog]
+    history: History = field(default_factory=History)
+    # Errors that a fault excuses: a part of their text.
+    excused: tuple[str, ...] = ()
+    # How long a page in touch may not know of a revision (seconds).
+    staleness: float | None = None
+    # When the broker was in trouble (seconds since 1970).
+    troubles: list[tuple[float, float]] = field(default_factory=list)
+    # Ids of what was put away once: a page may first hear of it when it is back.
+    restored: set[str] = field(default_factory=set)
+
+
+def examine(run: Run) -> list[Objection]:
+    """All objections there are."""
+    rules = (
+        screens,
+        repetitions,
+        revisions,
+        rings,
+        counts,
+        strangers,
+        acknowledged,
+        taken_back,
+        failures,
+        delays,
+    )
+    return [objection for rule in rules for objection in rule(run)]
+
+
+def screens(run: Run) -> Iterator[Objection]:
+    """What a page shows in the end is what the database has."""
+    if run.books.pending:
+        yield Objection(
+            "pending", "database", f"{run.books.pending} rows wait for ever"
+        )
+    for page in run.pages:
+        if page.is_closed:
+            continue
+        screen = page.screen
+        if screen is None or screen.epoch is None:
+            yield Objection("screen", page.name, "was never told its state")
+            continue
+        box = run.books.boxes[page.user]
+        if (screen.epoch, screen.revision) != (box.epoch, box.revision):
+            yield Objection(
+                "behind",
+                page.name,
+                f"is at {screen.revision} of {screen.epoch}, the mailbox at "
+                f"{box.revision} of {box.epoch}; transport {screen.state}",
+            )
+            continue
+        unread = run.books.unread(page.user)
+        if not screen.unread == box.unread == unread:
+            yield Objection(
+                "unread",
+                page.name,
+                f"shows {screen.unread}, the mailbox says {box.unread}, there are "
+                f"{unread}",
+            )
+        shown = [(item.id, item.title, item.is_read) for item in screen.items]
+        newest = run.books.newest(page.user)
+        listed = [(row.id, row.title, row.is_read) for row in newest]
+        if shown != listed:
+            lacks = [row.title for row in newest if row.id not in {s[0] for s in shown}]
+            has = [title for pk, title, _ in shown if pk not in {r[0] for r in listed}]
+            differs = f"lacks {lacks}, has {has} too"
+            if not lacks and not has:
+                differs = f"shows {shown} and not {listed}"
+            yield Objection("screen", page.name, differs)
+
+
+def repetitions(run: Run) -> Iterator[Objection]:
+    """Nothing rings twice on a page, and no call makes two rows for a user."""
+    for page in run.pages:
+        for (_pk, title), times in Counter(page.rung).items():
+            if times > 1:
+                yield Objection("twice", page.name, f"{title!r} rang {times} times")
+    rows = Counter((row.user, row.title) for row in run.books.rows)
+    for (user, title), times in rows.items():
+        if times > 1 and title in run.history.by_title:
+            yield Objection("twice", user, f"{title!r} is there {times} times")
+
+
+def revisions(run: Run) -> Iterator[Objection]:
+    """The revisions of a page rise, and it comes back to no epoch that it left."""
+    for page in run.pages:
+        left: set[str] = set()
+        for frame in page.applied:
+            epoch, revision = frame.since
+            if frame.epoch in left:
+                yield Objection("order", page.name, f"is in {frame.epoch} again")
+            if frame.epoch == epoch and (
+                frame.revision < revision
+                or (frame.kind == "changes" and frame.revision == revision)
+            ):
+                yield Objection(
+                    "order", page.name, f"went from {revision} to {frame.revision}"
+                )
+            if epoch is not None and frame.epoch != epoch:
+                left.add(epoch)
+
+
+def rings(run: Run) -> Iterator[Objection]:
+    """
+    What is new to a page that could follow rings, in the order of the revisions.
+
+    Not what it began with, nor what a snapshot has no room for.
+    """
+    for page in run.pages:
+        rung = {pk for pk, _title in page.rung}
+        created = {
+            row.id: row.created_revision
+            for row in run.books.rows_of(page.user)
+            if row.created_revision is not None and row.is_listed
+            if row.id not in run.restored
+        }
+        told = [created[pk] for pk, _title in page.rung if pk in created]
+        if told != sorted(told):
+            yield Objection("order", page.name, "rang in another order than was made")
+        for frame in page.applied:
+            epoch, revision = frame.since
+            if frame.epoch != epoch:
+                continue
+            new = [
+                pk
+                for pk, stamped in created.items()
+                if revision < stamped <= frame.revision
+                and (frame.kind == "changes" or pk in frame.titles)
+            ]
+            for pk in set(new) - rung:
+                yield Objection("silent", page.name, f"notification {pk} never rang")
+
+
+def counts(run: Run) -> Iterator[Objection]:
+    """The count of each frame is what the database counted for that revision."""
+    for page in run.pages:
+        moments = run.books.moments.get(page.user, {})
+        for frame in page.applied:
+            moment = moments.get((frame.epoch, frame.revision))
+            if moment is not None and moment.unread != frame.unread:
+                yield Objection(
+                    "count",
+                    page.name,
+                    f"was told {frame.unread} unread at revision {frame.revision}, "
+                    f"there were {moment.unread}",
+                )
+
+
+def strangers(run: Run) -> Iterator[Objection]:
+    """No page is sent what is somebody else's."""
+    owners = {row.id: row.user for row in run.books.rows}
+    told = {write.title: write.users for write in run.history.writes}
+    for page in run.pages:
+        for pk, title in page.seen:
+            owner = owners.get(pk, page.user)
+            if owner != page.user or page.user not in told.get(title, (page.user,)):
+                yield Objection("stranger", page.name, f"was sent {title!r} of another")
+
+
+def acknowledged(run: Run) -> Iterator[Objection]:
+    """What a writer was told is written is there, and what it deleted is not."""
+    there = {(row.user, row.title) for row in run.books.rows}
+    for title, writes in run.history.by_title.items():
+        expected = _expected(writes)
+        for user in writes[0].users:
+            if expected is True and (user, title) not in there:
+                yield Objection("lost", user, f"{title!r} was acknowledged and is gone")
+            if expected is False and (user, title) in there:
+                yield Objection("phantom", user, f"{title!r} is there")
+
+
+def _expected(writes: list[Write]) -> bool | None:
+    """Whether the title must be there (True), must not (False), or may be."""
+    expected: bool | None = False
+    for write in writes:
+        if write.verb in PRESENT:
+            if write.committed is not None:
+                expected = True
+            elif write.outcome == "unknown" or _is_ambiguous(write):
+                expected = None
+        elif write.verb in ABSENT:
+            expected = False if write.outcome == "acknowledged" else None
+    return expected
+
+
+def _is_ambiguous(write: Write) -> bool:
+    """Whether the answer to a commit may have been lost, or a part been written."""
+    lost = any(word in write.error for word in ("clos", "connection", "terminat"))
+    return lost or write.verb in {"users", "deduplicate"}
+
+
+def taken_back(run: Run) -> Iterator[Objection]:
+    """What was rolled back is seen by nobody, ever."""
+    gone = {write.title for write in run.history.writes if write.verb in TAKEN_BACK}
+    for row in run.books.rows:
+        if row.title in gone:
+            yield Objection("phantom", row.user, f"{row.title!r} was rolled back")
+    for page in run.pages:
+        for title in gone.intersection(title for _pk, title in page.seen):
+            yield Objection("phantom", page.name, f"{title!r} was rolled back")
+
+
+def failures(run: Run) -> Iterator[Objection]:
+    """No writer gets an error that the fault itself doesn't excuse."""
+    for write in run.history.only("failed"):
+        if not any(part in write.error for part in run.excused):
+            first = write.error.splitlines()[0]
+            yield Objection("failed", write.title, first)
+
+
+def delays(run: Run) -> Iterator[Objection]:
+    """A page in touch knows of each revision in time."""
+    if run.staleness is None:
+        return
+    for page in run.pages:
+        late = [delay for _at, delay in staleness_of(page, run.books)]
+        if late and max(late) > run.staleness:
+            yield Objection(
+                "stale", page.name, f"knew {max(late):.2f} s late what others wrote"
+            )
+
+
+def staleness_of(page: PageLog, books: Books) -> list[tuple[float, float]]:
+    """When each revision was made, and how long the page, in touch, didn't know it."""
+    found: list[tuple[float, float]] = []
+    for epoch in {frame.epoch for frame in page.applied}:
+        frames = [frame for frame in page.applied if frame.epoch == epoch]
+        told = [frame.revision for frame in frames]
+        for (of, revision), moment in books.moments.get(page.user, {}).items():
+            # Those after the last are the business of `screens`.
+            if of == epoch and told[0] < revision <= told[-1]:
+                at = frames[bisect_left(told, revision)].at
+                apart = page.seconds_out_of_touch(moment.at, at)
+                found.append((moment.at, max(0.0, at - moment.at - apart)))
+    return found
+
+
+def worst_staleness(run: Run) -> tuple[float, float]:
+    """The worst while the broker lived, and while it was in trouble (seconds)."""
+    alive = dead = 0.0
+    for page in run.pages:
+        for at, delay in staleness_of(page, run.books):
+            if any(begin <= at <= end for begin, end in run.troubles):
+                dead = max(dead, delay)
+            else:
+                alive = max(alive, delay)
+    return alive, dead

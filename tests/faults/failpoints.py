@@ -1,0 +1,151 @@
+"""What breaks inside a server or a writer, in tests only.
+
+The process reads `THEMIS_TEST_FAILPOINTS`, JSON of what `arrange` takes, at its start;
+`arrange` can be called again at any time. Nothing of this is in the packages.
+"""
+
+import asyncio
+import json
+import os
+import random
+import signal
+import time
+from collections import Counter
+from collections.abc import Callable
+from typing import Any
+
+from tests.faults import mutations
+
+VARIABLE = "THEMIS_TEST_FAILPOINTS"
+
+# point -> at which time the process dies there.
+_deaths: dict[str, int] = {}
+# point -> how long everything waits there (seconds).
+_pauses: dict[str, float] = {}
+# What becomes of messages to groups: shares from 0 to 1.
+_layer: dict[str, float] = {}
+_reached: Counter[str] = Counter()
+_chance = random.Random()  # noqa: S311 -- seeded by `arrange`
+_late: set[asyncio.Task[None]] = set()
+
+
+def arrange(
+    *,
+    die: dict[str, int] | None = None,
+    pause: dict[str, float] | None = None,
+    layer: dict[str, float] | None = None,
+    seed: int = 0,
+) -> None:
+    """
+    Say what breaks from now on; what isn't named is whole again.
+
+    Args:
+        die: "stamp" (committed, not stamped) or "publish" (stamped, not published), and
+            at which time the process kills itself there, from 1.
+        pause: "stamp", "publish", "join" (before a group is joined), "joined" (between
+            that and the read) or "read" (read, and not sent yet), and how long.
+        layer: What share of the messages to groups is: drop, duplicate, delay (and so
+            reordered), unknown (preceded by one of a version that is not known).
+        seed: Of the choice which.
+    """
+    for known in (_deaths, _pauses, _layer, _reached):
+        known.clear()
+    _deaths.update(die or {})
+    _pauses.update(pause or {})
+    _layer.update(layer or {})
+    _chance.seed(seed)
+
+
+def install() -> None:
+    """Make the points, in a process whose apps are ready."""
+    given: dict[str, Any] = json.loads(os.environ.get(VARIABLE, "{}"))
+    mutation: str = given.pop("mutation", "")
+    constants: dict[str, Any] = given.pop("constants", {})
+    _install_points()
+    mutations.set_constants(constants)
+    if mutation:
+        mutations.MUTATIONS[mutation]()
+    arrange(**given)
+
+
+def _reach(point: str) -> None:
+    """Be at *point*, in a thread that may wait or die there."""
+    _reached[point] += 1
+    if _deaths.get(point) == _reached[point]:
+        os.kill(os.getpid(), signal.SIGKILL)
+    time.sleep(_pauses.get(point, 0))
+
+
+def _before(point: str, function: Callable[..., Any]) -> Callable[..., Any]:
+    def reaching(*args: Any, **options: Any) -> Any:
+        _reach(point)
+        return function(*args, **options)
+
+    return reaching
+
+
+def _after(point: str, function: Callable[..., Any]) -> Callable[..., Any]:
+    def reaching(*args: Any, **options: Any) -> Any:
+        answer = function(*args, **options)
+        _reach(point)
+        return answer
+
+    return reaching
+
+
+def _install_points() -> None:
+    from channels_redis.pubsub import RedisPubSubLoopLayer  # noqa: PLC0415
+
+    from realtime.broadcasting import ChannelsBroadcaster  # noqa: PLC0415
+    from realtime.hub import Hub  # noqa: PLC0415
+    from themis import mailbox, ringing  # noqa: PLC0415 -- needs the apps
+
+    # mypy: what stands in for a method is none.
+    ringing._stampers[:] = [_before("stamp", stamp) for stamp in ringing._stampers]
+    broadcaster: Any = ChannelsBroadcaster
+    broadcaster.broadcast = _before("publish", broadcaster.broadcast)
+    reading: Any = mailbox
+    reading.read_state = _after("read", reading.read_state)
+    hub: Any = Hub
+    hub.join_group = _pausing_join(hub.join_group)
+    layer: Any = RedisPubSubLoopLayer
+    layer.group_send = _unreliable(layer.group_send)
+
+
+def _pausing_join(join: Callable[..., Any]) -> Callable[..., Any]:
+    async def join_group(hub: Any, feed: Any) -> None:
+        await asyncio.sleep(_pauses.get("join", 0))
+        await join(hub, feed)
+        await asyncio.sleep(_pauses.get("joined", 0))
+
+    return join_group
+
+
+def _unreliable(send: Callable[..., Any]) -> Callable[..., Any]:
+    async def group_send(layer: Any, group: str, message: dict[str, Any]) -> None:
+        if _happens("drop"):
+            return
+        if _happens("unknown"):
+            await send(layer, group, {**message, "v": 99, "revision": "?"})
+            await send(layer, group, {"type": "themis.not.yet", "v": 1})
+        if _happens("delay"):
+            late = asyncio.create_task(_send_late(send, layer, group, message))
+            _late.add(late)
+            late.add_done_callback(_late.discard)
+            return
+        await send(layer, group, message)
+        if _happens("duplicate"):
+            await send(layer, group, message)
+
+    return group_send
+
+
+async def _send_late(
+    send: Callable[..., Any], layer: Any, group: str, message: dict[str, Any]
+) -> None:
+    await asyncio.sleep(_chance.uniform(0.01, 0.5))
+    await send(layer, group, message)
+
+
+def _happens(what: str) -> bool:
+    return _chance.random() < _layer.get(what, 0)

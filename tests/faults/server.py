@@ -1,0 +1,73 @@
+"""`python -m tests.faults.server`: the project's server, with points where it breaks.
+
+It answers /test/probe with its numbers, and arranges what is posted to
+/test/failpoints.
+"""
+
+import asyncio
+import json
+import sys
+import threading
+from collections import Counter
+from typing import Any
+
+from server import launch
+from tests.faults import failpoints
+
+
+def numbers() -> dict[str, Any]:
+    """What this process holds, as its event loop sees it."""
+    from realtime.hub import running_hubs  # noqa: PLC0415 -- needs the apps
+    from realtime.publishing import get_publisher  # noqa: PLC0415
+
+    hubs = running_hubs()
+    feeds = [feed for hub in hubs for feed in hub.feeds.values()]
+    tasks = Counter(
+        getattr(task.get_coro(), "__qualname__", "?") for task in asyncio.all_tasks()
+    )
+    return {
+        "tasks": dict(tasks),
+        "threads": Counter(
+            thread.name.rstrip("0123456789_-") for thread in threading.enumerate()
+        ),
+        "feeds": len(feeds),
+        "sockets": sum(len(feed.sockets) for feed in feeds),
+        "groups": sum(feed.member for feed in feeds),
+        "repairs": sum(hub.repairs for hub in hubs),
+        "dropped": get_publisher().dropped,
+    }
+
+
+def wrap(application: Any) -> Any:
+    """Answer for the tests; everything else is the application's."""
+
+    async def wrapped(scope: Any, receive: Any, send: Any) -> None:
+        if scope["type"] != "http" or not scope["path"].startswith("/test/"):
+            await application(scope, receive, send)
+            return
+        if scope["path"] == "/test/failpoints":
+            failpoints.arrange(**json.loads((await receive())["body"]))
+        body = json.dumps(numbers()).encode()
+        start = {"type": "http.response.start", "status": 200, "headers": []}
+        await send(start)
+        await send({"type": "http.response.body", "body": body})
+
+    return wrapped
+
+
+def main() -> int:
+    prepare = launch.prepare
+
+    def prepare_and_break() -> None:
+        prepare()
+        failpoints.install()
+        import asgi  # noqa: PLC0415 -- needs the apps
+
+        asgi.application = wrap(asgi.application)
+
+    launch.prepare = prepare_and_break
+    return launch.main()
+
+
+if __name__ == "__main__":
+    sys.exit(main())
