@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
 from typing import Any
 from urllib.parse import parse_qs
 
-from django.core.exceptions import ObjectDoesNotExist
-
 from . import metrics, protocol, sessions
 from .canary import watch_broker
+from .conversation import Conversation, Receive, refuse
 from .draining import drain, send_away
 from .expiry import expire
-from .feeds import Feed
 from .hub import Hub, get_hub
 from .origins import is_allowed
 from .protocol import CloseCode, MalformedFrameError, Position
@@ -20,8 +17,6 @@ from .reconciler import reconcile
 from .sessions import Login
 from .sockets import Send, Socket
 from .watch import watch
-
-Receive = Callable[[], Awaitable[dict[str, Any]]]
 
 
 def own_hub() -> Hub:
@@ -69,20 +64,14 @@ async def _serve(scope: dict[str, Any], receive: Receive, socket: Socket) -> Non
         position = _position_of(scope)
     except MalformedFrameError as error:
         metrics.HANDSHAKES.add("malformed")
-        _refuse(socket, error)
+        refuse(socket, error)
         return
     metrics.HANDSHAKES.add("accepted")
     feed = hub.add(socket, login.user)
     # What was read may be older than what the hub has heard meanwhile.
     hub.endings.doubt_again(feed.key, since=begun)
     try:
-        # Join, then read, then send: what is stamped in between is pushed and held.
-        await hub.join_group(feed)
-        await feed.load(socket, position)
-        await _converse(socket, feed, receive)
-    except ObjectDoesNotExist:
-        # Deleted since the session was looked up.
-        socket.close(CloseCode.SIGNED_OUT)
+        await Conversation(socket, feed, hub.join_group).hold(receive, position)
     finally:
         hub.remove(socket, feed)
 
@@ -107,30 +96,3 @@ def _position_of(scope: dict[str, Any]) -> Position:
     if since is not None and since.isascii() and since.isdigit() and len(since) < 20:  # noqa: PLR2004 -- digits of a BigIntegerField
         since = int(since)
     return protocol.parse_position(since, query.get("epoch", [None])[-1])
-
-
-async def _converse(socket: Socket, feed: Feed, receive: Receive) -> None:
-    """Answer the page until it goes or says what the protocol does not know."""
-    while True:
-        event = await receive()
-        if event["type"] == "websocket.disconnect":
-            if not socket.closed:
-                metrics.count_close(event.get("code"))
-            return
-        try:
-            frame = protocol.parse(event.get("text"))
-        except MalformedFrameError as error:
-            _refuse(socket, error)
-            return
-        if isinstance(frame, protocol.Sync):
-            await feed.load(socket, frame.position)
-        elif isinstance(frame, protocol.Ping):
-            pong = protocol.pong_frame(socket.epoch, socket.revision or 0)
-            socket.send_text(pong)
-            metrics.FRAMES.add("pong")
-
-
-def _refuse(socket: Socket, error: MalformedFrameError) -> None:
-    metrics.FRAMES.add("error")
-    socket.send_text(protocol.error_frame(f"{error}."))
-    socket.close(CloseCode.MALFORMED)

@@ -10,11 +10,11 @@ from typing import Any
 
 from django.core.exceptions import ObjectDoesNotExist
 
-from themis import mailbox
-from themis.events import Changes, encode
+from themis.events import Changes
 
 from . import metrics
 from .protocol import CloseCode, Position
+from .questions import Questions
 from .readers import DatabaseLostError
 from .sessions import Login
 from .sockets import Push, Socket
@@ -38,7 +38,7 @@ class Feed:
     __slots__ = (
         "_ahead",
         "_on_due",
-        "_read",
+        "_questions",
         "_reading",
         "_reread",
         "_timer",
@@ -63,7 +63,7 @@ class Feed:
         # When something in the mailbox expires, or before (in seconds, as
         # `timestamp()` counts them); None = not known of anything.
         self.due: float | None = None
-        self._read = read
+        self._questions = Questions(user, read)
         self._on_due = on_due
         # Pushes that follow what no socket has been told yet.
         self._ahead: list[Push] = []
@@ -116,14 +116,10 @@ class Feed:
             ObjectDoesNotExist: there is no such user any more.
         """
         socket.held = socket.held or []
-        frame = await self._read(
-            mailbox.read_state,
-            self.user,
-            since=position.since,
-            epoch=position.epoch,
-        )
+        answer = await self._questions.ask(position)
+        frame = answer.frame
         self.note_due(frame.next_expiry_at)
-        socket.tell(frame.epoch, frame.revision, encode(frame.to_wire()))
+        socket.tell(frame.epoch, frame.revision, answer.text)
         metrics.FRAMES.add("state")
         held, socket.held = socket.held, None
         # Senders overtake each other.
@@ -187,17 +183,15 @@ class Feed:
         if not told:
             return
         lowest = min(socket.revision or 0 for socket in told)
-        frame = await self._read(
-            mailbox.read_state, self.user, since=lowest, epoch=epoch
-        )
+        answer = await self._questions.ask(Position(lowest, epoch))
+        frame = answer.frame
         self.note_due(frame.next_expiry_at)
-        text = encode(frame.to_wire())
         for socket in told:
             if not socket.is_behind(frame.epoch, frame.revision):
                 continue
             # Those that a push has brought beyond `lowest` meanwhile can use it too.
             if not isinstance(frame, Changes) or frame.since <= (socket.revision or 0):
-                socket.tell(frame.epoch, frame.revision, text)
+                socket.tell(frame.epoch, frame.revision, answer.text)
                 metrics.FRAMES.add("state")
         # What was pushed during the read may follow it now: one lost push must not
         # cost another read for each that comes after it.
@@ -214,8 +208,4 @@ class Feed:
         return whole
 
     def _told(self) -> list[Socket]:
-        return [
-            socket
-            for socket in self.sockets
-            if socket.held is None and not socket.closed and socket.revision is not None
-        ]
+        return [socket for socket in self.sockets if socket.is_open]

@@ -145,7 +145,7 @@ class Hub:
 
     def remove(self, socket: Socket, feed: Feed) -> None:
         """Forget *socket*; the last one's group is left after a while."""
-        socket.closed = True
+        socket.end()
         self._beats[socket.beat].discard(socket)
         if socket in feed.sockets:
             feed.sockets.remove(socket)

@@ -224,6 +224,8 @@ class Connection:
         self.wire = Wire()
         self._inbox: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
         self._inbox.put_nowait({"type": "websocket.connect"})
+        # Whether the page answers a close, and the server says that it has gone.
+        self.answers_close = True
         self.task: asyncio.Task[None] | None = None
 
     async def __aenter__(self) -> Self:
@@ -239,8 +241,14 @@ class Connection:
         await self.leave()
 
     def start(self) -> None:
-        application = notifications(self.scope, self._inbox.get, self.wire)
+        application = notifications(self.scope, self._inbox.get, self._send)
         self.task = asyncio.create_task(application)
+
+    async def _send(self, message: dict[str, Any]) -> None:
+        await self.wire(message)
+        if message["type"] == "websocket.close" and self.answers_close:
+            gone = {"type": "websocket.disconnect", "code": message["code"]}
+            self._inbox.put_nowait(gone)
 
     async def leave(self) -> None:
         """The page goes; returns when the application has ended."""
