@@ -1,8 +1,10 @@
 """Fixtures for tests of the push side."""
 
 from collections.abc import AsyncIterator
+from pathlib import Path
 
 import pytest
+from pytest_django import Settings
 
 from realtime.hub import Hub, running_hubs
 from tests.realtime.harness import Box, FakeLayer
@@ -44,3 +46,17 @@ async def hubs() -> AsyncIterator[None]:
     yield
     for hub in running_hubs():
         await hub.stop()
+
+
+@pytest.fixture
+def unchecked(settings: Settings, tmp_path: Path) -> None:
+    """No check comes that the test has not asked for; sessions wherever it wants."""
+    settings.THEMIS_REALTIME_CHECK_INTERVAL = 3600
+    settings.THEMIS_REALTIME_SESSION_CHECK_INTERVAL = 3600
+    settings.SESSION_FILE_PATH = str(tmp_path)
+    settings.CACHES = {
+        "default": {
+            "BACKEND": "django.core.cache.backends.locmem.LocMemCache",
+            "LOCATION": str(tmp_path),
+        }
+    }

@@ -4,7 +4,6 @@ import asyncio
 import sys
 import threading
 from collections.abc import Callable
-from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -17,37 +16,27 @@ from django.contrib.auth import SESSION_KEY
 from django.contrib.auth.models import User
 from django.contrib.sessions.models import Session
 from django.db import connections
-from django.test import Client
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 from pytest_django import Settings
 
 from realtime import sessions
-from realtime.hub import Hub, running_hubs
 from realtime.routing import websocket_urlpatterns
 from realtime.sessions import Login
 from realtime.watch import check
+from tests.realtime.browsers import (
+    ENGINES,
+    Browser,
+    browse,
+    refused,
+    the_hub,
+    use_engine,
+)
 from tests.realtime.harness import Connection
 from tests.waiting import await_until
 from themis.notifications import anotify_user
 
-pytestmark = pytest.mark.usefixtures("hubs")
-
-ENGINES = ["db", "cached_db", "cache", "file", "signed_cookies"]
-
-
-@pytest.fixture(autouse=True)
-def _by_themselves(settings: Settings, tmp_path: Path) -> None:
-    """No check comes that the test has not asked for."""
-    settings.THEMIS_REALTIME_CHECK_INTERVAL = 3600
-    settings.THEMIS_REALTIME_SESSION_CHECK_INTERVAL = 3600
-    settings.SESSION_FILE_PATH = str(tmp_path)
-    settings.CACHES = {
-        "default": {
-            "BACKEND": "django.core.cache.backends.locmem.LocMemCache",
-            "LOCATION": str(tmp_path),
-        }
-    }
+pytestmark = pytest.mark.usefixtures("hubs", "unchecked")
 
 
 @pytest.fixture
@@ -58,44 +47,6 @@ def ada(transactional_db: None) -> User:
 @pytest.fixture
 def grace(transactional_db: None) -> User:
     return User.objects.create_user("grace", password="one")
-
-
-def use_engine(settings: Settings, engine: str) -> None:
-    settings.SESSION_ENGINE = f"django.contrib.sessions.backends.{engine}"
-
-
-class Browser(Client):
-    """A browser with a session, and the tabs that it opens."""
-
-    def __init__(self, user: User) -> None:
-        super().__init__()
-        self.force_login(user)
-
-    @property
-    def key(self) -> str:
-        return self.cookies["sessionid"].value
-
-    @property
-    def cookie(self) -> str:
-        return f"sessionid={self.key}"
-
-    def tab(self, **options: Any) -> Connection:
-        return Connection(cookie=self.cookie, **options)
-
-
-async def browse(user: User) -> Browser:
-    return await sync_to_async(Browser)(user)
-
-
-async def refused(page: Connection) -> bool:
-    """Whether the page is told that nobody is signed in, and nothing else."""
-    page.start()
-    return await page.close_code() == 4401 and page.wire.texts == []
-
-
-def the_hub() -> Hub:
-    (hub,) = running_hubs()
-    return hub
 
 
 class TestHandshake:
