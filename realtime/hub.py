@@ -36,7 +36,8 @@ LINGER_SECONDS = 30
 LAYER_SECONDS = 1
 # How many groups are left beside each other when all are.
 LEAVES_AT_ONCE = 10
-# How rarely a broker that stays away is tried.
+# How soon a broker that fails is tried again, and how rarely if it stays away.
+SHORTEST_PAUSE_SECONDS = 0.1
 LONGEST_PAUSE_SECONDS = 8
 # A ping to each page this often; under the usual 60 s of proxies.
 PING_SECONDS = 25
@@ -61,7 +62,8 @@ class Hub:
         self.answers = False
         # Whether the canary has noticed a failure, and does not trust the broker again.
         self.is_failing = False
-        self._refusals = 0
+        # How often the broker has refused what, since the process began.
+        self._troubles: dict[str, int] = {}
         # Messages to itself that are under way through the broker, by name.
         self.echoes: dict[str, asyncio.Future[None]] = {}
         # Losses that the reconciler has repaired: they tell of a sick broker.
@@ -169,7 +171,7 @@ class Hub:
                         return
                     await self.layer.group_add(group_of(feed.key), self.channel)
             except Exception as error:  # noqa: BLE001 -- layers raise what they like
-                self._note_refusal(error)
+                self._warn("join a group", error)
             else:
                 feed.member = True
 
@@ -197,14 +199,13 @@ class Hub:
             # Pages that were here before heard nothing until now.
             feed.catch_up()
 
-    def _note_refusal(self, error: Exception) -> None:
-        # One line at the first, the tenth, the hundredth: enough to see, no flood.
-        self._refusals += 1
-        if str(self._refusals).strip("0") == "1":
+    def _warn(self, what: str, error: Exception) -> None:
+        # At the first, the tenth, the hundredth: enough to see, no flood.
+        self._troubles[what] = count = self._troubles.get(what, 0) + 1
+        if str(count).strip("0") == "1":
             logger.warning(
-                "The broker has refused %d groups, now because of %r",
-                self._refusals,
-                error,
+                "The broker does not let this process %s (%d so far): %r",
+                *(what, count, error),
             )
 
     def _leave_soon(self, feed: Feed) -> None:
@@ -221,7 +222,7 @@ class Hub:
                     async with asyncio.timeout(LAYER_SECONDS):
                         await self.layer.group_discard(group_of(feed.key), self.channel)
                 except Exception as error:  # noqa: BLE001 -- layers raise what they like
-                    logger.warning("The broker keeps a group that is left: %r", error)
+                    self._warn("leave a group", error)
             # Only now, so that a page that came back meanwhile joins after the leave.
             if not feed.sockets and self.feeds.get(feed.key) is feed:
                 del self.feeds[feed.key]
@@ -279,7 +280,7 @@ class Hub:
 
     async def _listen(self) -> None:
         """Receive what the layer brings, for ever; a dead broker is tried again."""
-        pause = LAYER_SECONDS
+        pause = SHORTEST_PAUSE_SECONDS
         while True:
             try:
                 # It stays, whatever breaks: another would be one more member of each
@@ -287,13 +288,11 @@ class Hub:
                 if self.channel is None:
                     self.channel = await self.layer.new_channel("themis-hub.")
                 await self.join_again()
-                pause = LAYER_SECONDS
                 while True:
                     self.receive(await self.layer.receive(self.channel))
+                    pause = SHORTEST_PAUSE_SECONDS
             except Exception as error:  # noqa: BLE001 -- layers raise what they like
-                # Once the canary has said so, it need not be repeated.
-                log = logger.debug if self.is_failing else logger.warning
-                log("The broker can't be listened to: %r", error)
+                self._warn("listen to it", error)
                 self.answers = False
                 self._asked.set()
                 await asyncio.sleep(pause)

@@ -13,23 +13,30 @@ import atexit
 import logging
 import os
 import socket
+import sys
 import threading
 from collections import deque
-from typing import Any
+from typing import Any, Literal
 
 from channels.layers import get_channel_layer
 
+from . import metrics
+
 logger = logging.getLogger("realtime")
 
+# What waits at most: so many messages, and about so much memory. Bundles are large.
 QUEUE_LENGTH = 10_000
+QUEUE_BYTES = 32 * 1024 * 1024
+# What a message takes beside its text, about.
+OVERHEAD_BYTES = 1024
 SEND_SECONDS = 1
-# After so many failures in a row, nothing is tried for a while.
+# After so many failures in a row, nothing is tried for a while, and then only once.
 FAILURES_TO_OPEN = 3
 OPEN_SECONDS = 5
 # How long a process that ends waits for its last messages.
 FLUSH_SECONDS = 2
 
-Message = tuple[str, dict[str, Any]]
+Reason = Literal["circuit_open", "error", "queue_full", "timeout"]
 
 
 class _Loop(asyncio.SelectorEventLoop):
@@ -45,81 +52,129 @@ class Publisher:
 
     def __init__(self) -> None:
         self.dropped = 0
-        self._queue: deque[Message] = deque()
-        self._lock = threading.Lock()
+        self._queue: deque[tuple[str, dict[str, Any], int]] = deque()
+        # The bytes in the queue, about.
+        self._held = 0
+        # Of the queue and what belongs to it. A signal may interrupt `send`, and its
+        # handler notify somebody.
+        self._lock = threading.RLock()
         self._thread: threading.Thread | None = None
-        self._loop: asyncio.AbstractEventLoop | None = None
+        # The loop while it sleeps, for want of messages.
+        self._sleeping: asyncio.AbstractEventLoop | None = None
         self._wake = asyncio.Event()
         self._idle = threading.Event()
+        self._idle.set()
         self._failures = 0
         self._open_until = 0.0
 
+    @property
+    def length(self) -> int:
+        """How many messages wait."""
+        return len(self._queue)
+
     def send(self, group: str, message: dict[str, Any]) -> None:
         """Queue *message* for *group*; returns at once, and never raises."""
-        if len(self._queue) >= QUEUE_LENGTH:
-            self._drop("the queue is full")
-            return
-        # In this order: the thread calls itself idle whenever the queue is empty.
-        self._queue.append((group, message))
-        self._idle.clear()
-        if self._thread is None:
-            self._start()
-        loop = self._loop
-        if loop is not None:
-            loop.call_soon_threadsafe(self._wake.set)
+        size = _size_of(message)
+        with self._lock:
+            is_full = (
+                len(self._queue) >= QUEUE_LENGTH or self._held + size > QUEUE_BYTES
+            )
+            if not is_full:
+                self._queue.append((group, message, size))
+                self._held += size
+                self._idle.clear()
+                self._wake_thread()
+        if is_full:
+            self._drop("queue_full")
 
     def flush(self, seconds: float = FLUSH_SECONDS) -> bool:
         """Wait until all is sent or dropped, at most *seconds*; tell whether it is."""
-        if self._thread is None:
-            return True
         return self._idle.wait(seconds)
 
+    def _wake_thread(self) -> None:
+        if self._sleeping is not None:
+            self._sleeping.call_soon_threadsafe(self._wake.set)
+            self._sleeping = None
+        elif self._thread is None:
+            self._start()
+
     def _start(self) -> None:
-        with self._lock:
-            if self._thread is None:
-                self._thread = threading.Thread(
-                    target=self._work,
-                    name="themis-publisher",
-                    daemon=True,
-                )
-                self._thread.start()
+        thread = threading.Thread(
+            target=self._work, name="themis-publisher", daemon=True
+        )
+        try:
+            thread.start()
+        except RuntimeError as error:
+            # The process ends, or may have no more threads.
+            self._take()
+            self._idle.set()
+            self._drop("error", error)
+        else:
+            self._thread = thread
 
     def _work(self) -> None:
         with asyncio.Runner(loop_factory=_Loop) as runner:
             runner.run(self._run())
 
     async def _run(self) -> None:
-        self._loop = asyncio.get_running_loop()
-        layer = get_channel_layer()
         while True:
-            self._wake.clear()
-            while self._queue:
-                await self._publish(layer, *self._queue.popleft())
-            self._idle.set()
-            if not self._queue:
+            with self._lock:
+                if not self._queue:
+                    self._wake.clear()
+                    self._sleeping = asyncio.get_running_loop()
+                    self._idle.set()
+                    message = None
+                else:
+                    message = self._take()
+            if message is None:
                 await self._wake.wait()
+            else:
+                await self._publish(*message)
 
-    async def _publish(self, layer: Any, group: str, message: dict[str, Any]) -> None:
+    def _take(self) -> tuple[str, dict[str, Any]]:
+        group, message, size = self._queue.popleft()
+        self._held -= size
+        return group, message
+
+    async def _publish(self, group: str, message: dict[str, Any]) -> None:
         loop = asyncio.get_running_loop()
         if loop.time() < self._open_until:
-            self._drop("the broker failed a moment ago")
+            self._drop("circuit_open")
             return
         try:
+            # A layer of its own for each loop, and so one connection.
+            layer: Any = get_channel_layer()
             async with asyncio.timeout(SEND_SECONDS):
                 await layer.group_send(group, message)
         except Exception as error:  # noqa: BLE001 -- layers raise what they like
             self._failures += 1
             if self._failures >= FAILURES_TO_OPEN:
                 self._open_until = loop.time() + OPEN_SECONDS
-            self._drop(repr(error))
+            # Python's or the client's, whichever is first.
+            is_timeout = "Timeout" in type(error).__name__
+            self._drop("timeout" if is_timeout else "error", error)
         else:
             self._failures = 0
+            metrics.PUBLISHED.add()
 
-    def _drop(self, reason: str) -> None:
+    def _drop(self, reason: Reason, error: Exception | None = None) -> None:
+        with self._lock:
+            self.dropped += 1
+            metrics.DROPPED.add(reason)
+            dropped = self.dropped
         # One line at the first, the tenth, the hundredth: enough to see, no flood.
-        self.dropped += 1
-        if str(self.dropped).strip("0") == "1":
-            logger.warning("Dropped push number %d: %s.", self.dropped, reason)
+        if str(dropped).strip("0") == "1":
+            logger.warning(
+                "Dropped push number %d (%s): %r; checks of the database repair it.",
+                *(dropped, reason, error),
+            )
+
+
+def _size_of(message: dict[str, Any]) -> int:
+    """Return about how many bytes *message* keeps in memory."""
+    if (messages := message.get("messages")) is not None:
+        return sum(map(_size_of, messages))
+    return OVERHEAD_BYTES + sys.getsizeof(message.get("text"))
 
 
 _publishers: list[Publisher] = []
@@ -130,6 +185,11 @@ def get_publisher() -> Publisher:
     if not _publishers:
         _publishers.append(Publisher())
     return _publishers[0]
+
+
+@metrics.QUEUE.read_by
+def _count_queued() -> int:
+    return sum(publisher.length for publisher in _publishers)
 
 
 def _flush_at_exit() -> None:

@@ -12,15 +12,16 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from functools import partial
-from typing import Any
+from typing import Any, Protocol
 
 import pytest
 import redis
+from channels.exceptions import InvalidChannelLayerError
 from channels.layers import channel_layers
 from channels_redis.pubsub import RedisPubSubChannelLayer
 from django.test import override_settings
 
-from realtime import publishing
+from realtime import metrics, publishing
 from realtime.publishing import Publisher, get_publisher
 from tests.processes import ROOT, RedisServer, free_port
 from tests.waiting import wait_until
@@ -122,22 +123,22 @@ def test_flush_waits_for_the_last_message(
 def test_flush_waits_for_a_message_that_came_as_the_thread_went_idle(
     publisher: Publisher, layer: RecordingLayer
 ) -> None:
-    """Between any two steps of a caller, the thread may finish what it had."""
-
-    send(publisher, 0)
-    assert publisher.flush(5)
-    assert publisher._loop is not None
-    wake = partial(publisher._loop.call_soon_threadsafe, publisher._wake.set)
+    late = threading.Thread(target=send, args=(publisher, 1))
 
     class Idle(threading.Event):
-        def clear(self) -> None:
-            super().clear()
-            wake()
-            time.sleep(0.05)
+        def set(self) -> None:
+            if not late.ident:
+                layer.may_send.clear()
+                late.start()
+                # Time enough to come in between, if that were possible.
+                late.join(0.05)
+            super().set()
 
     publisher._idle = Idle()
-    layer.may_send.clear()
-    send(publisher, 1)
+    send(publisher, 0)
+    wait_until(lambda: late.ident)
+    late.join()
+    wait_until(lambda: layer.tried == 2)
     assert not publisher.flush(0.1)
     layer.may_send.set()
     assert publisher.flush(5)
@@ -183,7 +184,109 @@ def test_a_full_queue_drops_what_is_new(
     assert len([r for r in caplog.records if r.levelno == logging.WARNING]) == 3
 
 
+def test_the_memory_of_the_queue_is_bounded_too(
+    publisher: Publisher, layer: RecordingLayer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """10,000 of the largest frames would be 320 MB."""
+    monkeypatch.setattr(publishing, "QUEUE_BYTES", 100_000)
+    layer.may_send.clear()
+    send(publisher, 0)
+    wait_until(lambda: layer.tried == 1)
+    full = metrics.DROPPED.values["queue_full"]
+    for number in range(5):
+        publisher.send("group", {"number": number, "text": "x" * 30_000})
+    bundle = [{"text": "x" * 30_000}] * 3
+    publisher.send("group", {"number": 7, "messages": bundle})
+    assert publisher.dropped == 3
+    assert metrics.DROPPED.values["queue_full"] - full == 3
+    layer.may_send.set()
+    assert publisher.flush(5)
+    assert numbers(layer) == [0, 0, 1, 2]
+    # What has gone no longer counts.
+    for number in range(10):
+        publisher.send("group", {"number": number, "text": "x" * 30_000})
+        assert publisher.flush(5)
+    assert publisher.dropped == 3
+
+
+def test_a_signal_may_notify_while_its_thread_notifies(
+    publisher: Publisher, layer: RecordingLayer
+) -> None:
+    with publisher._lock:
+        send(publisher, 0)
+    assert publisher.flush(5)
+    assert numbers(layer) == [0]
+
+
+def test_a_process_that_may_have_no_thread_drops(
+    layer: RecordingLayer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As Python says while it ends."""
+
+    def refuse(thread: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    publisher = Publisher()
+    with monkeypatch.context() as patch:
+        patch.setattr(threading.Thread, "start", refuse)
+        send(publisher, 0)
+    assert publisher.dropped == 1
+    assert publisher.flush(5)
+    send(publisher, 1)
+    assert publisher.flush(5)
+    assert numbers(layer) == [1]
+
+
+async def test_async_code_does_not_wait_for_it(
+    publisher: Publisher, layer: RecordingLayer
+) -> None:
+    layer.may_send.clear()
+    begun = time.perf_counter()
+    send(publisher, *range(100))
+    assert time.perf_counter() - begun < 0.1
+    layer.may_send.set()
+    assert await asyncio.to_thread(publisher.flush, 5)
+    assert numbers(layer) == list(range(100))
+
+
+def test_what_was_sent_and_what_was_not_is_counted(
+    publisher: Publisher, layer: RecordingLayer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = dict(metrics.DROPPED.values)
+    published = metrics.PUBLISHED.values[""]
+    monkeypatch.setattr(publishing, "SEND_SECONDS", 0.05)
+
+    def counted(reason: str) -> float:
+        return metrics.DROPPED.values[reason] - before[reason]
+
+    send(publisher, 0, 1)
+    assert publisher.flush(5)
+    layer.may_send.clear()
+    send(publisher, 2)
+    assert publisher.flush(5)
+    layer.may_send.set()
+    layer.error = OSError("gone")
+    send(publisher, *range(5))
+    assert publisher.flush(5)
+    assert metrics.PUBLISHED.values[""] - published == 2
+    assert counted("timeout") == 1
+    assert counted("error") == publishing.FAILURES_TO_OPEN - 1
+    assert counted("circuit_open") == 3
+
+
 class TestBrokenLayer:
+    def test_a_layer_that_can_not_be_made_costs_the_message(
+        self, publisher: Publisher, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        def fail() -> None:
+            raise InvalidChannelLayerError("no such backend")
+
+        with monkeypatch.context() as patch:
+            patch.setattr(publishing, "get_channel_layer", fail)
+            send(publisher, 0)
+            assert publisher.flush(5)
+        assert publisher.dropped == 1
+
     def test_an_error_costs_one_message(
         self, publisher: Publisher, layer: RecordingLayer
     ) -> None:
@@ -340,6 +443,36 @@ def run_and_end(url: str, count: int = 3) -> tuple[float, float, str]:
     return float(done.stdout), time.perf_counter() - begun, done.stderr
 
 
+class OnRedis(Protocol):
+    """Make a publisher whose layer is on a Redis."""
+
+    def __call__(
+        self, server: RedisServer | None = None, **options: object
+    ) -> Publisher: ...
+
+
+@pytest.fixture
+def on_redis(redis_server: RedisServer, monkeypatch: pytest.MonkeyPatch) -> OnRedis:
+    monkeypatch.setattr(publishing, "OPEN_SECONDS", 0.2)
+    monkeypatch.setattr(publishing, "SEND_SECONDS", 0.4)
+
+    def make(server: RedisServer | None = None, **options: object) -> Publisher:
+        config = redis_config((server or redis_server).url)
+        config["hosts"][0] |= options
+        layer = RedisPubSubChannelLayer(**config)
+        monkeypatch.setattr(publishing, "get_channel_layer", lambda: layer)
+        return Publisher()
+
+    return make
+
+
+def gets_through(publisher: Publisher) -> bool:
+    """Whether one more message is sent."""
+    dropped = publisher.dropped
+    publisher.send("group", {})
+    return publisher.flush(5) and publisher.dropped == dropped
+
+
 @pytest.mark.once
 class TestRedis:
     @pytest.mark.parametrize("host", ["127.0.0.1", "localhost"])
@@ -400,3 +533,85 @@ class TestRedis:
                 return publisher.flush(5) and heard() > 0
 
             wait_until(gets_through, within=10)
+
+    def test_a_burst_of_threads_makes_one_connection(
+        self, on_redis: OnRedis, redis_server: RedisServer
+    ) -> None:
+        publisher = on_redis()
+
+        def burst() -> None:
+            for _message in range(50):
+                publisher.send("group", {})
+
+        def send_from_threads() -> None:
+            threads = [threading.Thread(target=burst) for _ in range(20)]
+            for thread in threads:
+                thread.start()
+            for thread in threads:
+                thread.join()
+            assert publisher.flush(10)
+
+        with redis_server.client() as client:
+            send_from_threads()
+            # The other one asks.
+            assert len(client.client_list()) == 2
+            client.execute_command("CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes")
+            send_from_threads()
+            assert len(client.client_list()) == 2
+        assert publisher.dropped <= publishing.FAILURES_TO_OPEN
+
+    def test_a_layer_without_timeouts_hangs_no_longer(
+        self, on_redis: OnRedis, redis_server: RedisServer
+    ) -> None:
+        """What a host forgets to configure is bounded, and given back."""
+        publisher = on_redis(socket_timeout=None, socket_connect_timeout=None)
+        publisher.send("group", {})
+        assert publisher.flush(5)
+        redis_server.pause()
+        begun = time.perf_counter()
+        for _message in range(10):
+            publisher.send("group", {})
+        assert publisher.flush(10)
+        waited = time.perf_counter() - begun
+        assert waited < 10 * publishing.SEND_SECONDS * publishing.FAILURES_TO_OPEN
+        assert publisher.dropped == 10
+        redis_server.resume()
+        wait_until(redis_server.is_ready)
+        wait_until(partial(gets_through, publisher), within=10)
+        with redis_server.client() as client:
+            wait_until(lambda: len(client.client_list()) == 2)
+
+    def test_a_full_memory_does_not_concern_it(
+        self, on_redis: OnRedis, make_redis: Callable[..., RedisServer]
+    ) -> None:
+        full = make_redis("--maxmemory", "1kb")
+        with full.client() as client, pytest.raises(redis.OutOfMemoryError):
+            client.set("key", "value")
+        publisher = on_redis(full)
+        with listen(full) as heard:
+            publisher.send("group", {})
+            assert publisher.flush(5)
+            assert heard() == 1
+
+    @pytest.mark.parametrize(
+        ("break_it", "mend_it"),
+        [
+            (["requirepass", "secret"], ["requirepass", ""]),
+            (["maxclients", "1"], ["maxclients", "1000"]),
+        ],
+    )
+    def test_a_redis_that_lets_nobody_in_is_no_error_of_the_caller(
+        self,
+        on_redis: OnRedis,
+        redis_server: RedisServer,
+        break_it: list[str],
+        mend_it: list[str],
+    ) -> None:
+        publisher = on_redis()
+        with redis_server.client() as client:
+            client.execute_command("CONFIG", "SET", *break_it)
+            publisher.send("group", {})
+            assert publisher.flush(5)
+            assert publisher.dropped == 1
+            client.execute_command("CONFIG", "SET", *mend_it)
+        wait_until(partial(gets_through, publisher), within=10)
