@@ -265,6 +265,11 @@ class Connection:
             message = {"text": frame if isinstance(frame, str) else json.dumps(frame)}
         self._inbox.put_nowait({"type": "websocket.receive", **message})
 
+    @property
+    def inbox_size(self) -> int:
+        """How many of the page's frames the application has not taken yet."""
+        return self._inbox.qsize()
+
     async def frames(self, count: int, *, within: float = 5) -> list[dict[str, Any]]:
         """The frames so far, when there are at least `count`."""
         await await_until(lambda: len(self.wire.texts) >= count, within=within)

@@ -469,6 +469,32 @@ class TestConversation:
             await page.leave()
         assert hub.feeds["1"].sockets == []
 
+    @pytest.mark.parametrize("reading", [True, False])
+    async def test_in_a_storm_of_connects_the_newest_stay_and_nothing_of_the_others(
+        self, box: Box, settings: Settings, *, reading: bool
+    ) -> None:
+        settings.THEMIS_REALTIME_MAX_CONNECTIONS_PER_USER = 5
+        if reading:
+            box.may_return.clear()
+        pages = [Connection(account()) for _page in range(100)]
+        for page in pages:
+            page.start()
+        codes = await asyncio.gather(*[page.close_code() for page in pages[:-5]])
+        assert set(codes) == {4429}
+        (hub,) = running_hubs()
+        box.may_return.set()
+        for page in pages[-5:]:
+            await page.frames(1)
+        hub.receive(make_message(1))
+        assert [page.wire.revisions for page in pages[-5:]] == [[0, 1]] * 5
+        assert len(hub.feeds["1"].sockets) == sum(map(len, hub._beats)) == 5
+        # However many ask, they ask the same.
+        assert len(box.reads) <= 2
+        for page in pages[-5:]:
+            await page.leave()
+        assert hub.feeds["1"].sockets == []
+        assert not any(hub._beats)
+
 
 class TestDeletedUsers:
     @pytest.fixture(autouse=True)
