@@ -227,20 +227,26 @@ def _clear(
     """Run *clear* with the mailboxes of *batch* held; what is busy is left."""
     users = {user for user, _key in batch}
     can_skip = connections[using].features.has_select_for_update_skip_locked
+    stamps: dict[Any, Stamp] = {}
+    cleared: Counter[str] = Counter()
     try:
         wait_ms = WAIT_MS if can_skip else SQLITE_WAIT_MS
         with hold(users, using, wait_ms=wait_ms) as stamps:
-            cleared = clear(stamps, [key for _user, key in batch], using)
+            held = [key for user, key in batch if user in stamps]
+            cleared = clear(stamps, held, using)
     except OperationalError as error:
         if not is_contention(error):
             raise
         if len(users) == 1 or not can_skip:
             logger.warning("Rows are left to the next clean-up: %s", error)
             return Counter()
-        # One busy mailbox must not keep the others waiting.
-        cleared = Counter()
-        for _user, places in groupby(batch, key=itemgetter(0)):
-            cleared.update(_clear(list(places), clear, using))
+        stamps = {}
+    if len(users) == 1:
+        return cleared
+    # Each of the others is waited for with no other held.
+    busy = [place for place in batch if place[0] not in stamps]
+    for _user, places in groupby(busy, key=itemgetter(0)):
+        cleared.update(_clear(list(places), clear, using))
     return cleared
 
 

@@ -73,14 +73,16 @@ def hold(
     Lock and bump the mailboxes of *users*; on leaving, count, commit and broadcast.
 
     Yields a `Stamp` per user, with the new revision. Mailboxes whose stamp stays empty
-    keep their old revision.
+    keep their old revision. Of several users, those are left out whose mailboxes
+    somebody else holds, as are users without an account: whoever holds a mailbox never
+    waits for another. SQLite has but one lock.
 
     Args:
         users: Their primary keys.
         using: The alias of the database.
         wait_ms: How long each lock is waited for, if not half a second; on SQLite,
             which has but one lock, a second.
-        due_only: Leave mailboxes out in which nothing has fallen due, and those that
+        due_only: Leave mailboxes out in which nothing has fallen due, and one that
             somebody else holds.
 
     Raises:
@@ -92,8 +94,8 @@ def hold(
         wait_ms = HOLDING_WAIT_MS if can_skip(using) else STAMP_WAIT_MS
     with own_transaction(using, wait_ms=wait_ms):
         now = timezone.now()
-        boxes = revisions.bump(users, now, using, due_only=due_only)
-        if not boxes and not due_only:
+        boxes = revisions.bump(users, now, using, due_only=due_only, free_only=True)
+        if not boxes and not due_only and len(users) == 1:
             # Nothing is locked yet, so nothing is bumped twice.
             revisions.make_missing(users, using)
             boxes = revisions.bump(users, now, using)
@@ -172,12 +174,12 @@ def rewrite(
 
 def remove(stamps: dict[Any, Stamp], keys: Collection[int], using: str) -> int:
     """
-    Delete the notifications of *keys* from the held mailboxes.
+    Delete the notifications of *keys* from the held mailboxes, but those in use.
 
-    Open pages hear of it with the new revision; returns how many there were.
+    Open pages hear of it with the new revision; returns how many were deleted.
     """
     leaving = plain(using).filter(in_held(stamps), pk__in=keys).order_by("pk")
-    rows = list(leaving.select_for_update())
+    rows = list(leaving.select_for_update(skip_locked=can_skip(using)))
     told = [row for row in rows if row.created_revision is not None]
     Tombstone.objects.using(using).bulk_create(
         Tombstone(
@@ -191,7 +193,7 @@ def remove(stamps: dict[Any, Stamp], keys: Collection[int], using: str) -> int:
         stamps[row.user_id].silent = True
     for row in told:
         stamps[row.user_id].deleted.append(row.pk)
-    leaving.delete()
+    plain(using).filter(pk__in=[row.pk for row in rows]).delete()
     return len(rows)
 
 

@@ -270,10 +270,7 @@ def stamp_waiting() -> None:
     stamp(set(expiring) - users, using, due_only=True)
     if not users:
         return
-    if not stamp(users, using):
-        # One busy mailbox must not keep the others waiting.
-        for user in sorted(users):
-            stamp([user], using)
+    stamp(users, using)
     accounts = get_user_model()._base_manager.using(using)
     gone = users - set(accounts.filter(pk__in=users).values_list("pk", flat=True))
     if gone:

@@ -16,7 +16,7 @@ from django.db.models import QuerySet
 from django.utils import timezone
 
 from themis.drafts import Draft, clean_whole_source
-from themis.holding import USERS_PER_STAMP, hold, remove, rewrite
+from themis.holding import USERS_PER_STAMP, Stamp, hold, remove, rewrite
 from themis.models import UserNotification, is_open
 from themis.queries import database
 from themis.recipients import chunks_of, key_of, no_account, warn_of_nobody
@@ -239,13 +239,17 @@ def withdraw(*, source_app: str, source_model: str, source_id: object) -> int:
     owned = chosen.order_by("pk").values_list("pk", "user_id")
     while rows := list(owned.filter(pk__gt=last)[:USERS_PER_STAMP]):
         keys = [pk for pk, _user in rows]
+        removed = 0
         try:
             with hold({user for _pk, user in rows}, using) as stamps:
-                total += remove(stamps, keys, using)
+                removed = remove(stamps, keys, using)
         except OperationalError as error:
             if not is_contention(error):
                 raise
-            total += _delete(chosen.filter(pk__in=keys))
+        if removed < len(keys):
+            # What somebody holds, or its mailbox: waited for with no mailbox held.
+            removed += _delete(chosen.filter(pk__in=keys))
+        total += removed
         last = keys[-1]
     return total
 
@@ -304,29 +308,31 @@ def _store_stamped(
     draft: Draft, users: list[Any], using: str
 ) -> list[UserNotification]:
     """Store in one short transaction with the stamp, as none is open."""
+    rows: list[UserNotification] = []
+    stamps: dict[Any, Stamp] = {}
     try:
         with hold(users, using) as stamps:
-            if not stamps:
-                return []
-            now = next(iter(stamps.values())).now
-            rows = store(draft, users, now, using, held=True)
+            if stamps:
+                now = next(iter(stamps.values())).now
+                rows = store(draft, list(stamps), now, using, held=True)
             for row in rows:
                 stamps[row.user_id].rows.append(row)
-            return rows
     except ClaimTakenError:
         # Wait for it without the mailboxes, which others need meanwhile.
         return _store_pending(draft, users, using)
     except OperationalError as error:
         if not is_contention(error):
             raise
-    # A mailbox is busy; whoever stamps it next shows this one, too.
+        rows, stamps = [], {}
+    busy = [user for user in users if user not in stamps]
+    if not busy:
+        return rows
+    # Whoever stamps their mailboxes next shows these, too.
     with transaction.atomic(using=using):
-        rows = store(draft, users, timezone.now(), using, held=False)
-    if len(users) > 1:
-        # Those that are not busy needn't wait for it.
-        for user in users:
-            stamp([user], using)
-    return rows
+        waiting = store(draft, busy, timezone.now(), using, held=False)
+    if len(users) > 1 and waiting:
+        stamp([row.user_id for row in waiting], using)
+    return rows + waiting
 
 
 def _send_created(keys: list[int], using: str) -> None:

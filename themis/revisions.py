@@ -175,14 +175,19 @@ def _make_missing(users: Collection[Any], using: str) -> None:
 
 
 def bump(
-    users: Collection[Any], now: datetime, using: str, *, due_only: bool = False
+    users: Collection[Any],
+    now: datetime,
+    using: str,
+    *,
+    due_only: bool = False,
+    free_only: bool = False,
 ) -> list[Bump]:
     """
     Lock the mailboxes of *users*, in user order, and raise their revisions by one.
 
     Must be the first statement of its transaction: it is the lock, on SQLite, too.
-    Users who no longer exist have none. With *due_only* mailboxes are left out in which
-    nothing has fallen due, and those that somebody else holds: who holds one stamps it.
+    Users who no longer exist have none. With *free_only* mailboxes are left out that
+    somebody else holds; with *due_only* also those in which nothing has fallen due.
 
     Raises:
         OperationalError: a mailbox was not to be had in time.
@@ -193,7 +198,8 @@ def bump(
         due = f"{_IF_DUE} FOR NO KEY UPDATE SKIP LOCKED" if skipping else _IF_DUE
         statement = _BUMP.replace("(%(users)s)", f"({due})")
     elif len(users) > 1 and connections[using].vendor == "postgresql":
-        statement = _BUMP.replace("(%(users)s)", f"({_IN_ORDER})")
+        locked = f"{_IN_ORDER} SKIP LOCKED" if free_only else _IN_ORDER
+        statement = _BUMP.replace("(%(users)s)", f"({locked})")
     rows = run(statement, users, using, now=now)
     return [
         Bump(to_key(key), epoch, revision, bool(due), bool(buried), bool(wishes))

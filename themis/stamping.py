@@ -10,6 +10,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Collection, Sequence
 from datetime import datetime
+from time import monotonic
 from typing import Any
 
 from django.db.models import (
@@ -51,46 +52,62 @@ ROWS_PER_STAMP = 1_000
 
 def stamp(
     users: Collection[Any], using: str | None = None, *, due_only: bool = False
-) -> bool:
+) -> None:
     """
     Give all that is pending or due in the mailboxes of *users* a revision.
 
     Safe to call at any time, by anyone, any number of times: what others are stamping
-    or still writing is left to them. Contention is logged, not raised. With *due_only*,
-    mailboxes are left out in which nothing has fallen due or that others hold.
-
-    Returns whether all of it was done.
+    or still writing is left to them. Contention is logged, not raised. Mailboxes that
+    others hold come last, and are waited for one by one, a second in all. With
+    *due_only*, they are left out, as are those in which nothing has fallen due.
     """
-    done = True
     using = using or database()
     # Host code may name a user by the text of a key, too.
     ordered = sorted({to_key(user) for user in users})
+    until = monotonic() + STAMP_WAIT_MS / 1000
+    busy: list[Any] = []
     for start in range(0, len(ordered), USERS_PER_STAMP):
         chunk = ordered[start : start + USERS_PER_STAMP]
-        try:
-            while _stamp_chunk(chunk, using, due_only=due_only):
-                pass
-        except Exception as error:
-            if not is_contention(error):
-                raise
-            logger.warning("Stamping is left to the reconciler: %s", error)
-            done = False
-    return done
+        busy += _stamp_chunk(chunk, using, wait_ms=STAMP_WAIT_MS, due_only=due_only)
+    # Where there is one lock, or one mailbox, it has waited already.
+    if due_only or len(ordered) == 1 or not can_skip(using):
+        return
+    # Without those who have no mailbox any more.
+    boxes = Mailbox.objects.using(using).filter(pk__in=busy).order_by("pk")
+    for user in boxes.values_list("pk", flat=True) if busy else ():
+        left_ms = max(1, int(1000 * (until - monotonic())))
+        _stamp_chunk([user], using, wait_ms=left_ms)
 
 
-def _stamp_chunk(users: list[Any], using: str, *, due_only: bool) -> bool:
+def _stamp_chunk(
+    users: list[Any], using: str, *, wait_ms: int, due_only: bool = False
+) -> list[Any]:
+    """Stamp what waits there; return those of *users* whose mailboxes are busy."""
+    busy: list[Any] = []
+    rest = users
+    try:
+        while rest:
+            with hold(rest, using, wait_ms=wait_ms, due_only=due_only) as stamps:
+                busy += [user for user in rest if user not in stamps]
+                rest = list(stamps) if _stamp_held(stamps, using) else []
+    except Exception as error:
+        if not is_contention(error):
+            raise
+        logger.warning("Stamping is left to the reconciler: %s", error)
+        busy += rest
+    return busy
+
+
+def _stamp_held(stamps: dict[Any, Stamp], using: str) -> bool:
     """Stamp at most `ROWS_PER_STAMP` rows of a kind; tell whether more may wait."""
-    # With one mailbox it waits for nothing else: what is locked there is skipped.
-    wait_ms = STAMP_WAIT_MS if len(users) == 1 else None
-    with hold(users, using, wait_ms=wait_ms, due_only=due_only) as stamps:
-        if not stamps:
-            return False
-        fetched = max(
-            _stamp_rows(stamps, using),
-            _stamp_expired(stamps, using),
-            _stamp_deleted(stamps, using),
-            _stamp_profiles(stamps, using),
-        )
+    if not stamps:
+        return False
+    fetched = max(
+        _stamp_rows(stamps, using),
+        _stamp_expired(stamps, using),
+        _stamp_deleted(stamps, using),
+        _stamp_profiles(stamps, using),
+    )
     return fetched >= ROWS_PER_STAMP
 
 

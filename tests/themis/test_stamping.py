@@ -39,7 +39,7 @@ from themis import (
 )
 from themis.events import Changes
 from themis.models import Mailbox, Tombstone, UserNotification, UserProfile
-from themis.notifications import notify_user
+from themis.notifications import notify_user, notify_users, withdraw
 
 transactional = pytest.mark.django_db(transaction=True)
 
@@ -54,6 +54,12 @@ def stored(row: UserNotification | None) -> UserNotification:
     """The row as it is in the database."""
     assert row is not None
     return UserNotification.objects.get(pk=row.pk)
+
+
+def tell_in_one(*users: User) -> None:
+    with transaction.atomic():
+        for user in users:
+            notify_user(user, "Title")
 
 
 def titles(change: Changes) -> list[str]:
@@ -577,24 +583,75 @@ def titles_of(state: Any) -> list[str]:
 @pytest.mark.only("postgres")
 @transactional
 class TestConcurrentWriters:
-    def test_mailboxes_are_held_in_the_order_of_their_users(
-        self, ada: User, grace: User, colleague: Colleague
+    def test_who_waits_for_a_mailbox_holds_no_other(
+        self, ada: User, grace: User, sent: list[Changes], colleague: Colleague
     ) -> None:
-        """Who waits for the first has not got the second yet."""
+        """After the commit of a team's transaction: the others have it already."""
         first, second = sorted([ada.pk, grace.pk])
-        # In the table it is the other way round.
         for user in (second, first):
             mailbox.look(user)
+        for held in (first, second):
+            sent.clear()
+            (free,) = {first, second} - {held}
+            boxes = Mailbox.objects.select_for_update().filter(pk=held)
+            colleague.begin()
+            colleague.run(boxes.get)
+            with Colleague() as other:
+                told = other.start(tell_in_one, ada, grace)
+                wait_until(somebody_waits)
+                assert [change.user_key for change in sent] == [str(free)]
+                with transaction.atomic():
+                    Mailbox.objects.select_for_update(nowait=True).get(pk=free)
+                colleague.roll_back()
+                told.result(10)
+            assert [change.user_key for change in sent] == [str(free), str(held)]
+
+    def test_busy_mailboxes_are_waited_for_a_second_in_all(
+        self,
+        colleague: Colleague,
+        sent: list[Changes],
+        monkeypatch: pytest.MonkeyPatch,
+    ) -> None:
+        """However many there are; the others are told before."""
+        monkeypatch.setattr(stamping, "STAMP_WAIT_MS", 400)
+        users = [make_user(f"user {number}") for number in range(6)]
+        keys = [user.pk for user in users]
+        revisions.make_missing(keys, "default")
         colleague.begin()
-        colleague.run(revisions.bump, [first], timezone.now(), "default")
+        boxes = Mailbox.objects.select_for_update().filter(pk__in=keys[:5])
+        colleague.run(lambda: list(boxes))
+        began = time.monotonic()
+        tell_in_one(*users)
+        assert 0.35 < time.monotonic() - began < 1.2
+        assert [change.user_key for change in sent] == [str(keys[5])]
+        began = time.monotonic()
+        assert notify_users(users, "Title") == 6
+        assert 0.35 < time.monotonic() - began < 1.2
+        assert [change.user_key for change in sent] == 2 * [str(keys[5])]
+        colleague.roll_back()
+        mailbox.stamp_waiting()
+        assert len(sent) == 7
+
+    def test_who_waits_for_a_row_to_withdraw_it_holds_no_mailbox(
+        self, ada: User, grace: User, sent: list[Changes], colleague: Colleague
+    ) -> None:
+        """And the others have lost theirs already."""
+        rows = [notify_user(user, "Title", **SOURCE) for user in (ada, grace)]
+        assert rows[0] is not None
+        sent.clear()
+        held = UserNotification.objects.filter(pk=rows[0].pk)
+        colleague.begin()
+        colleague.run(held.update, title="Held")
         with Colleague() as other:
-            stamped = other.start(stamping.stamp, [second, first])
+            gone = other.start(lambda: withdraw(**SOURCE))
             wait_until(somebody_waits)
             with transaction.atomic():
                 free = Mailbox.objects.select_for_update(nowait=True)
-                assert free.get(pk=second).revision == 0
+                assert len(free.filter(pk__in=[ada.pk, grace.pk])) == 2
+            assert [change.user_key for change in sent] == [str(grace.pk)]
             colleague.roll_back()
-            stamped.result()
+            assert gone.result(10) == 2
+        assert [change.user_key for change in sent] == [str(grace.pk), str(ada.pk)]
 
     def test_commits_in_reverse_order_lose_nothing(
         self, ada: User, sent: list[Changes], colleague: Colleague
