@@ -11,17 +11,26 @@ import time
 import urllib.parse
 import urllib.request
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Protocol, Self
 
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed
 
 from tests.mirror import Mirror
-from tests.processes import DaphneServer
 from tests.waiting import await_until
 
 
-def sign_in(server: DaphneServer, username: str = "ada") -> str:
+class Address(Protocol):
+    """Where pages go: a server, or what stands before some."""
+
+    @property
+    def url(self) -> str: ...
+
+    @property
+    def websocket_url(self) -> str: ...
+
+
+def sign_in(server: Address, username: str = "ada") -> str:
     """Sign in through the form; the Cookie header of the session."""
     jar = http.cookiejar.CookieJar()
     opener = urllib.request.build_opener(urllib.request.HTTPCookieProcessor(jar))
@@ -47,7 +56,7 @@ class Page:
     """One tab of a signed-in person."""
 
     def __init__(
-        self, server: DaphneServer, cookie: str, *, origin: str | None = None
+        self, server: Address, cookie: str, *, origin: str | None = None
     ) -> None:
         self.server = server
         self.mirror = Mirror()

@@ -1,0 +1,212 @@
+"""Servers that are told to stop, with pages open: what these see, and what is left."""
+
+import asyncio
+import random
+import signal
+import socket
+import time
+from collections import Counter
+from collections.abc import AsyncIterator, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import asynccontextmanager, closing, contextmanager, suppress
+from functools import partial
+
+import pytest
+from websockets.exceptions import WebSocketException
+
+from tests.balancer import balancer_of
+from tests.clients import Address, Page, sign_in
+from tests.conftest import MakeDatabase, Serve
+from tests.faults.conftest import StartSender
+from tests.processes import DaphneServer, RedisServer, UvicornServer
+from tests.waiting import await_until
+
+# Any number of pages of one person.
+MANY = {"THEMIS_REALTIME_MAX_CONNECTIONS_PER_USER": "10000"}
+# uvicorn stops first, and then ends itself by the signal that it was told to stop with.
+STATUS: dict[type[DaphneServer], int] = {
+    DaphneServer: 0,
+    UvicornServer: -signal.SIGTERM,
+}
+BOTH = pytest.mark.parametrize("kind", STATUS)
+
+
+@asynccontextmanager
+async def pages_of(
+    server: DaphneServer, cookie: str, count: int
+) -> AsyncIterator[list[Page]]:
+    """So many open pages."""
+    pages = [Page(server, cookie) for _page in range(count)]
+    # As many at once as a server's backlog takes without complaint.
+    for start in range(0, count, 50):
+        await asyncio.gather(*(page.open() for page in pages[start : start + 50]))
+    yield pages
+    for page in pages:
+        await page.close()
+
+
+@contextmanager
+def half_a_request(server: DaphneServer) -> Iterator[None]:
+    """A client that has sent the beginning of a request, and keeps the rest."""
+    with closing(socket.create_connection(("127.0.0.1", server.port))) as client:
+        client.sendall(b"GET / HTTP/1.1\r\nHost: 127.0.0.1\r\n")
+        yield
+
+
+async def end_of(server: DaphneServer) -> int:
+    """Wait for the end of the process; its exit status."""
+    return await asyncio.to_thread(partial(server.wait, within=30))
+
+
+def told(page: Page, *, since: int = 0) -> list[int]:
+    """Within how many milliseconds it should come back, each time that it was told."""
+    frames = page.frames[since:]
+    return [frame["retry_ms"] for frame in frames if frame["type"] == "restart"]
+
+
+@BOTH
+async def test_hundreds_of_pages_are_sent_away_and_nothing_is_left(
+    serve: Serve, redis_server: RedisServer, kind: type[DaphneServer]
+) -> None:
+    server = serve(redis_url=redis_server.url, env=MANY, kind=kind)
+    cookie = sign_in(server)
+    late = [Page(server, cookie) for _page in range(5)]
+    async with pages_of(server, cookie, 300) as pages:
+        with half_a_request(server):
+            begun = time.monotonic()
+            server.send_signal(signal.SIGTERM)
+            await await_until(lambda: pages[0].is_closed)
+            # While others are still to be closed, who comes now is sent away as well.
+            for page in late:
+                await page.open()
+                await page.wait_closed()
+            assert not pages[-1].is_closed
+            assert await end_of(server) == STATUS[kind]
+            took = time.monotonic() - begun
+        for page in pages:
+            assert await page.wait_closed() == 4012
+            assert told(page) == [1200]
+        for page in late:
+            assert page.frames == [{"type": "restart", "retry_ms": 1200}]
+            assert page.close_codes == [4012]
+    # Docker would have killed it after 10 s; here it takes a second.
+    assert took < 8
+    with redis_server.client() as client:
+        assert client.keys("*") == client.pubsub_channels("*") == []
+
+
+async def test_who_is_killed_meanwhile_has_warned_its_pages(serve: Serve) -> None:
+    server = serve(env=MANY)
+    async with pages_of(server, sign_in(server), 200) as pages:
+        server.send_signal(signal.SIGTERM)
+        await await_until(lambda: any(page.is_closed for page in pages))
+        server.kill()
+        codes = Counter([await page.wait_closed() for page in pages])
+        assert set(codes) == {4012, 1006}
+        for page in pages:
+            assert told(page) == [1000]
+
+
+class StayingPage(Page):
+    """A page that comes back as the shipped one does, until it is told to go."""
+
+    def __init__(self, server: Address, cookie: str) -> None:
+        super().__init__(server, cookie)
+        # How long it was without a socket, each time (seconds).
+        self.absences: list[float] = []
+
+    async def stay(self) -> None:
+        left_at = None
+        failures = 0
+        while True:
+            states, frames = len(self.state_frames), len(self.frames)
+            with suppress(OSError, WebSocketException):
+                await self.open()
+            if len(self.state_frames) > states:
+                if left_at is not None:
+                    self.absences.append(time.monotonic() - left_at)
+                failures = 0
+                await self._end_of_socket()
+                left_at = time.monotonic()
+            if retries := told(self, since=frames):
+                wait = retries[-1] / 1000
+            else:
+                wait = min(30, 2**failures)
+                failures += 1
+            await asyncio.sleep(random.uniform(0.25, max(wait, 0.25)))  # noqa: S311
+
+    async def _end_of_socket(self) -> None:
+        assert self._reading is not None
+        # Not awaited itself: that would cancel it with who waits.
+        await asyncio.wait([self._reading])
+
+
+@asynccontextmanager
+async def staying(pages: Sequence[StayingPage]) -> AsyncIterator[None]:
+    """Keep the pages open, whatever it takes; they begin with a state."""
+    async with asyncio.TaskGroup() as group:
+        tasks = [group.create_task(page.stay()) for page in pages]
+        await await_until(lambda: all(page.state_frames for page in pages))
+        yield
+        for task in tasks:
+            task.cancel()
+    for page in pages:
+        await page.close()
+
+
+async def test_a_rolling_restart_is_not_seen_by_any_page(
+    make_database: MakeDatabase,
+    redis_server: RedisServer,
+    serve: Serve,
+    start_sender: StartSender,
+) -> None:
+    """One server of each kind, and a stream of notifications."""
+    database = make_database("postgres")
+    with ThreadPoolExecutor() as pool:
+        starts = [
+            pool.submit(
+                serve, database, redis_url=redis_server.url, env=MANY, kind=kind
+            )
+            for kind in STATUS
+        ]
+        servers = [start.result() for start in starts]
+    sender = start_sender(servers[0])
+    cookies = {name: sign_in(servers[0], name) for name in ("ada", "grace")}
+    with balancer_of(*(server.port for server in servers)) as balancer:
+        pages = {
+            name: [StayingPage(balancer, cookie) for _page in range(30)]
+            for name, cookie in cookies.items()
+        }
+        everyone = [page for mine in pages.values() for page in mine]
+        async with staying(everyone):
+            restarted = asyncio.Event()
+            titles: list[str] = []
+
+            async def go_on() -> None:
+                while not restarted.is_set():
+                    title = f"number {len(titles)}"
+                    titles.append(title)
+                    for name in pages:
+                        await asyncio.to_thread(sender.notify, name, title)
+                    # A stream, not a flood: who is away misses less than a hundred.
+                    await asyncio.sleep(0.05)
+
+            going_on = asyncio.create_task(go_on())
+            first, second = servers
+            first.send_signal(signal.SIGTERM)
+            assert await end_of(first) == STATUS[type(first)]
+            await asyncio.to_thread(first.start)
+            second.send_signal(signal.SIGTERM)
+            assert await end_of(second) == STATUS[type(second)]
+            # All have moved once, and half of them twice.
+            await await_until(lambda: all(page.absences for page in everyone))
+            restarted.set()
+            await going_on
+            for page in everyone:
+                await page.rings(titles[-1])
+    for page in everyone:
+        assert page.rung == titles
+        assert page.mirror.unread == len(titles)
+        assert set(page.close_codes[:-1]) == {4012}
+        # A page shows nothing before it has been out of touch for 10 s.
+        assert max(page.absences) < 10
