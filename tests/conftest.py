@@ -161,7 +161,7 @@ _database_numbers = itertools.count()
 @pytest.fixture(scope="session")
 def _sqlite_template(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("template") / "db.sqlite3"
-    _fill(f"sqlite:///{path}")
+    fill(f"sqlite:///{path}")
     return path
 
 
@@ -169,11 +169,12 @@ def _sqlite_template(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def _postgres_template(_postgres_process: PostgresServer) -> str:
     _postgres_process.resume()
     _postgres_process.start()
-    _fill(_postgres_process.create_database("template_themis"))
+    fill(_postgres_process.create_database("template_themis"))
     return "template_themis"
 
 
-def _fill(url: str) -> None:
+def fill(url: str) -> None:
+    """Bring an empty database to where a served project begins."""
     variables = {"DATABASE_URL": url, "REDIS_URL": "", "DJANGO_DEBUG": "1"}
     manage("migrate", "--verbosity=0", env=variables)
     manage("demo_users", env=variables)

@@ -1,19 +1,18 @@
-"""Servers on one database and one broker, the links between them, people, their pages
-and writers: what a scenario breaks, and then has judged.
+"""One scenario: people, their pages and writers on a plant that it breaks, and then
+the verdict.
 """
 
+import contextlib
 import itertools
 import os
 import random
 import secrets
 import time
-from collections.abc import Callable, Collection, Mapping
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
-from urllib.parse import urlsplit
 
 from tests.faults import figures
 from tests.faults.checker import (
@@ -23,14 +22,10 @@ from tests.faults.checker import (
     worst_staleness,
 )
 from tests.faults.crowd import Crowd
-from tests.faults.failpoints import VARIABLE
 from tests.faults.history import History
-from tests.faults.ledger import Ledger
-from tests.faults.links import Link
 from tests.faults.pages import PageLog
-from tests.faults.probes import FaultyServer
+from tests.faults.plant import Plant
 from tests.faults.writer import Writer
-from tests.processes import RedisServer
 from tests.waiting import wait_until
 
 # `make faults`: longer, more, and what takes too long for every day.
@@ -44,71 +39,49 @@ SEED = int(
 NEVER = "3600"
 # And where it is, a check each second saves time.
 SOON = "1"
+# A machine that does other things besides may take this many times what is promised.
+BUSY = 5
+# A hub that was cut off from the broker pauses before it listens again.
+AFTERMATH_SECONDS = 10
 
 
 class Cluster:
     """
-    Everything of one run.
+    Everything of one run, until its block ends.
 
-    The servers reach Redis by `redis_link` and the database by `database_link`; pages
-    reach server n by `links[n]`. Writers have the same ways as the servers.
+    Of the plant: `servers`, `links` to them, `redis_link`, `database_link`.
     """
 
+    _numbers = itertools.count(1)
+
     def __init__(
-        self,
-        name: str,
-        directory: Path,
-        *,
-        database_url: str,
-        redis_server: RedisServer | None,
-        servers: int = 2,
-        seed: int = SEED,
-        failpoints: Mapping[str, Any] | None = None,
-        env: Mapping[str, str] | None = None,
+        self, plant: Plant, name: str, directory: Path, *, seed: int = SEED
     ) -> None:
+        self.plant = plant
         self.name = name
         self.seed = seed
         self.chance = random.Random(seed)  # noqa: S311 -- to be repeated
-        self.directory = directory
-        self.database_url = database_url
-        self.redis_server = redis_server
-        self.ledger = Ledger(database_url)
+        self.servers = plant.servers
+        self.links = plant.links
+        self.ledger = plant.ledger
+        self.redis_server = plant.redis_server
+        self.database_url = plant.database_url
         self.pages: list[PageLog] = []
         self.sessions: dict[str, str] = {}
         self.writers: list[Writer] = []
-        # When the broker was in trouble, for the figures.
+        # When the broker was in trouble, for the figures (seconds since 1970).
         self.troubles: list[tuple[float, float]] = []
+        # Ids of what was put away once (see Run).
         self.restored: set[str] = set()
+        self.failures_expected = False
+        self._directory = directory
         self._stack = ExitStack()
-        self._numbers = itertools.count(1)
-        redis_url = ""
-        if redis_server is not None:
-            self.redis_link = self._link(redis_server.port)
-            redis_url = f"redis://127.0.0.1:{self.redis_link.port}/0"
-        url = database_url
-        if url.startswith("postgres"):
-            self.database_link = self._link(urlsplit(url).port or 5432)
-            port = self.database_link.port
-            url = urlsplit(url)._replace(netloc=f"themis@127.0.0.1:{port}").geturl()
-        variables = {"DJANGO_DEBUG": "1", **(env or {})}
-        if failpoints:
-            variables[VARIABLE] = figures.to_json(failpoints)
-        self.servers = [
-            FaultyServer(database_url=url, redis_url=redis_url, env=variables)
-            for _ in range(servers)
-        ]
-        self.links = [self._link(server.port) for server in self.servers]
-        self.crowd = Crowd()
-
-    def _link(self, port: int) -> Link:
-        return self._stack.enter_context(Link(port))
+        self._repaired = 0
 
     def __enter__(self) -> Self:
-        self._stack.callback(self._end_servers)
-        self._stack.enter_context(self.crowd)
-        with ThreadPoolExecutor(len(self.servers)) as pool:
-            list(pool.map(FaultyServer.start, self.servers))
-        self.ledger.watch()
+        self.crowd = self._stack.enter_context(Crowd())
+        self._unhandled = self.plant.count_unhandled()
+        self._repaired = self._count_repairs()
         return self
 
     def __exit__(
@@ -117,22 +90,51 @@ class Cluster:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
+        self.plant.mend()
         self._stack.close()
+        if kind is None and not self.failures_expected:
+            logs = "\n".join(server.log[-4000:] for server in self.servers)
+            assert self.plant.count_unhandled() == self._unhandled, logs
 
-    def _end_servers(self) -> None:
+    @property
+    def redis_link(self) -> Any:
+        return self.plant.redis_link
+
+    @property
+    def database_link(self) -> Any:
+        return self.plant.database_link
+
+    def expect_failures(self) -> None:
+        """Tracebacks in the servers' logs are part of this scenario."""
+        self.failures_expected = True
+
+    # What is set while it runs
+
+    def check_every(self, seconds: float | str) -> None:
+        """Set the interval of all reconcilers, from now on."""
+        self.arrange(settings={"THEMIS_REALTIME_CHECK_INTERVAL": float(seconds)})
+
+    def arrange(self, **failpoints: Any) -> None:
+        """Arrange failpoints in all servers and writers."""
         for server in self.servers:
-            server.close()
+            server.arrange(**failpoints)
+        for writer in self.writers:
+            writer.ask("arrange", **failpoints)
+
+    @contextlib.contextmanager
+    def trouble(self) -> Iterator[None]:
+        """Note that the broker is in trouble meanwhile, for the figures."""
+        since = time.time()
+        yield
+        self.troubles.append((since, time.time() + AFTERMATH_SECONDS))
 
     # Who is there
 
     def writer(self, failpoints: Mapping[str, Any] | None = None) -> Writer:
         """Start a process that writes."""
-        journal = self.directory / f"journal-{next(self._numbers)}"
+        journal = self._directory / f"journal-{next(self._numbers)}"
         journal.touch()
-        environment = self.servers[0].environment()
-        environment.pop(VARIABLE, None)
-        if failpoints:
-            environment[VARIABLE] = figures.to_json(failpoints)
+        environment = self.plant.environment(failpoints)
         writer = self._stack.enter_context(Writer(environment, journal))
         self.writers.append(writer)
         return writer
@@ -145,7 +147,7 @@ class Cluster:
         return names
 
     def open(self, user: str, server: int = 0, **options: Any) -> PageLog:
-        """Open a page of the user."""
+        """Open a page of the user; options are those of Crowd.open."""
         url = self.links[server].url
         page = self.crowd.open(user, self.sessions[user], url, **options)
         self.pages.append(page)
@@ -174,22 +176,24 @@ class Cluster:
             within=within,
         )
 
-    # What is wrong with the broker
-
-    def trouble(self, since: float) -> None:
-        """Note that the broker was in trouble from then until now."""
-        # A hub that was cut off listens again after a pause of its own.
-        self.troubles.append((since, time.time() + 10))
-
     # The verdict
+
+    def is_everywhere(self, title: str) -> bool:
+        """Whether each page of a user who was told has been sent it."""
+        history = self.read_history()
+        users = {user for write in history.by_title[title] for user in write.users}
+        pages = [page for page in self.pages if page.user in users]
+        return all(title in page.seen_titles for page in pages if not page.is_closed)
+
+    def read_history(self) -> History:
+        return History.read(writer.journal for writer in self.writers)
 
     def settle(self, *, within: float = 30) -> None:
         """Wait until nothing is to come, or the time is over: then it is judged."""
-        try:
+        # The checker says what is wrong.
+        with contextlib.suppress(TimeoutError):
             self.all_open(within=within)
             wait_until(self._is_settled, within=within)
-        except TimeoutError:
-            pass  # The checker says what is wrong.
         self.crowd.look()
 
     def _is_settled(self) -> bool:
@@ -224,7 +228,7 @@ class Cluster:
         run = Run(
             self.ledger.read(),
             self.pages,
-            History.read(writer.journal for writer in self.writers),
+            self.read_history(),
             excused,
             staleness,
             self.troubles,
@@ -247,19 +251,17 @@ class Cluster:
 
     @property
     def replay(self) -> str:
-        all_of_it = "THEMIS_FAULTS=all " if THOROUGH else ""
-        return f"Again: {all_of_it}THEMIS_SEED={self.seed} pytest '{self.name}'"
+        whole = "THEMIS_FAULTS=all " if THOROUGH else ""
+        return f"Again: {whole}THEMIS_SEED={self.seed} pytest '{self.name}'"
 
     def repairs(self) -> int:
-        """How many losses the reconcilers of all servers have repaired."""
+        """How many losses the reconcilers have repaired in this scenario."""
+        return self._count_repairs() - self._repaired
+
+    def _count_repairs(self) -> int:
         return sum(
             server.numbers()["repairs"] for server in self.servers if server.running
         )
-
-    def expect_failures(self) -> None:
-        """Tracebacks in the servers' logs are part of this scenario."""
-        for server in self.servers:
-            server.expect_failures()
 
 
 StartCluster = Callable[..., Cluster]

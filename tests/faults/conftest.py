@@ -8,11 +8,17 @@ from typing import Any
 
 import pytest
 
-from tests.conftest import MakeDatabase, Serve
+from tests.conftest import MakeDatabase, Serve, fill
 from tests.faults import figures
-from tests.faults.cluster import SEED, THOROUGH, Cluster, StartCluster
+from tests.faults.cluster import SEED, SOON, THOROUGH, Cluster, StartCluster
+from tests.faults.plant import Plant
 from tests.faults.sender import Sender
-from tests.processes import DaphneServer, PrivateProcess, RedisServer
+from tests.processes import (
+    DaphneServer,
+    PostgresServer,
+    PrivateProcess,
+    RedisServer,
+)
 
 StartSender = Callable[[DaphneServer], Sender]
 ServeTwo = Callable[..., tuple[DaphneServer, DaphneServer]]
@@ -60,7 +66,6 @@ def start_cluster(
     (tests.faults.failpoints), and settings such as THEMIS_REALTIME_CHECK_INTERVAL="1".
     A traceback in a server's log fails the test, unless it called expect_failures().
     """
-    clusters: list[Cluster] = []
     with ExitStack() as stack:
 
         def start(
@@ -71,24 +76,47 @@ def start_cluster(
             failpoints: dict[str, Any] | None = None,
             **env: str,
         ) -> Cluster:
-            broker = make_redis() if redis is True else redis or None
-            cluster = Cluster(
-                request.node.nodeid,
-                tmp_path,
+            plant = Plant(
                 database_url=make_database(database),
-                redis_server=broker,
+                redis_server=make_redis() if redis is True else redis or None,
                 servers=servers,
                 failpoints=failpoints,
                 env=env,
             )
-            processes.extend(cluster.servers)
-            clusters.append(stack.enter_context(cluster))
-            return cluster
+            processes.extend(plant.servers)
+            stack.enter_context(plant)
+            cluster = Cluster(plant, request.node.nodeid, tmp_path)
+            return stack.enter_context(cluster)
 
         yield start
-        servers = [server for cluster in clusters for server in cluster.servers]
-        logs = [server.log[-4000:] for server in servers if server.unhandled()]
-    assert not logs, "\n".join(logs)
+
+
+@pytest.fixture(scope="session")
+def _plant() -> Iterator[Plant]:
+    with PostgresServer() as postgres, RedisServer() as redis:
+        url = postgres.create_database("plant")
+        # Two servers that start on an empty database would both begin to fill it.
+        fill(url)
+        with Plant(database_url=url, redis_server=redis) as plant:
+            yield plant
+
+
+@pytest.fixture
+def cluster(
+    _plant: Plant,
+    request: pytest.FixtureRequest,
+    processes: list[PrivateProcess],
+    tmp_path: Path,
+) -> Iterator[Cluster]:
+    """
+    A cluster on servers that the scenarios share: it costs no start.
+
+    Its reconcilers check each second, as a sick broker deserves, until check_every().
+    """
+    processes.extend(_plant.servers)
+    with Cluster(_plant, request.node.nodeid, tmp_path) as cluster:
+        cluster.check_every(SOON)
+        yield cluster
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

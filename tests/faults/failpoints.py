@@ -11,7 +11,7 @@ import random
 import signal
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from tests.faults import mutations
@@ -34,10 +34,11 @@ def arrange(
     die: dict[str, int] | None = None,
     pause: dict[str, float] | None = None,
     layer: dict[str, float] | None = None,
+    settings: dict[str, Any] | None = None,
     seed: int = 0,
 ) -> None:
     """
-    Say what breaks from now on; what isn't named is whole again.
+    Say what breaks from now on; what isn't named is whole again, but for settings.
 
     Args:
         die: "stamp" (committed, not stamped) or "publish" (stamped, not published), and
@@ -46,14 +47,35 @@ def arrange(
             that and the read) or "read" (read, and not sent yet), and how long.
         layer: What share of the messages to groups is: drop, duplicate, delay (and so
             reordered), unknown (preceded by one of a version that is not known).
+        settings: Django settings to change.
         seed: Of the choice which.
     """
+    from django.conf import settings as django_settings  # noqa: PLC0415 -- if set up
+
+    from realtime.hub import running_hubs  # noqa: PLC0415 -- needs the apps
+
+    for name, value in (settings or {}).items():
+        setattr(django_settings, name, value)
+        for hub in running_hubs():
+            # It sleeps by the settings as they were.
+            hub.loop.call_soon_threadsafe(hub.suspicion.set)
     for known in (_deaths, _pauses, _layer, _reached):
         known.clear()
     _deaths.update(die or {})
     _pauses.update(pause or {})
     _layer.update(layer or {})
     _chance.seed(seed)
+
+
+def to_environment(given: Mapping[str, Any]) -> dict[str, str]:
+    """
+    What a process must find in its environment to break in this way.
+
+    Args:
+        given: What `arrange` takes, and: constants (see `mutations.set_constants`),
+            mutation (of `mutations.MUTATIONS`).
+    """
+    return {VARIABLE: json.dumps(dict(given))}
 
 
 def install() -> None:

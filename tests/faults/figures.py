@@ -1,7 +1,6 @@
 """What the scenarios of one run measured, for the table at its end."""
 
-import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -51,7 +50,3 @@ def table() -> Iterable[str]:
         f"{max(deads, default=0):.2f} s with it in trouble; "
         f"{sum(f.repairs for f in _figures)} repairs"
     )
-
-
-def to_json(value: Mapping[str, Any]) -> str:
-    return json.dumps(dict(value))

@@ -80,6 +80,10 @@ class PageLog:
         """The ids and titles of all that it was ever sent."""
         return {pair for frame in self.applied for pair in frame.titles.items()}
 
+    @property
+    def seen_titles(self) -> set[str]:
+        return {title for _pk, title in self.seen}
+
     def take(self, event: dict[str, Any]) -> None:
         """Write down what the page says of itself."""
         match event["event"]:

@@ -240,7 +240,7 @@ def main() -> None:
             "write": hand.write,
             "cross": hand.cross,
             "stream": hand.stream,
-            "fail": failpoints.arrange,
+            "arrange": failpoints.arrange,
         }
     )
 
