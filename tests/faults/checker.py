@@ -4,6 +4,7 @@ Every rule is one function that yields its objections, so that each can be seen 
 object (test_checker.py).
 """
 
+import math
 from bisect import bisect_left
 from collections import Counter
 from collections.abc import Collection, Iterator
@@ -119,9 +120,10 @@ def repetitions(run: Run) -> Iterator[Objection]:
         for (_pk, title), times in Counter(page.rung).items():
             if times > 1:
                 yield Objection("twice", page.name, f"{title!r} rang {times} times")
+    written = run.history.by_title
     rows = Counter((row.user, row.title) for row in run.books.rows)
     for (user, title), times in rows.items():
-        if times > 1 and title in run.history.by_title:
+        if times > 1 and title in written:
             yield Objection("twice", user, f"{title!r} is there {times} times")
 
 
@@ -257,25 +259,35 @@ def delays(run: Run) -> Iterator[Objection]:
     if run.staleness is None:
         return
     for page in run.pages:
-        late = [delay for _at, delay in staleness_of(page, run.books)]
+        late = [delay for _at, delay in staleness_of(page, run)]
         if late and max(late) > run.staleness:
             yield Objection(
                 "stale", page.name, f"knew {max(late):.2f} s late what others wrote"
             )
 
 
-def staleness_of(page: PageLog, books: Books) -> list[tuple[float, float]]:
-    """When each revision was made, and how long the page, in touch, didn't know it."""
+def staleness_of(page: PageLog, run: Run) -> list[tuple[float, float]]:
+    """When each revision was made, and how long the page, in touch, didn't know it.
+
+    What a host wrote in a transaction of its own was made with its commit.
+    """
+    commits: dict[int | None, float] = {}
+    by_title = run.history.by_title
+    for row in run.books.rows_of(page.user):
+        for write in by_title.get(row.title, [])[:1]:
+            commits[row.created_revision] = write.committed or math.inf
     found: list[tuple[float, float]] = []
     for epoch in {frame.epoch for frame in page.applied}:
         frames = [frame for frame in page.applied if frame.epoch == epoch]
         told = [frame.revision for frame in frames]
-        for (of, revision), moment in books.moments.get(page.user, {}).items():
+        moments = run.books.moments.get(page.user, {})
+        for (of, revision), moment in moments.items():
             # Those after the last are the business of `screens`.
             if of == epoch and told[0] < revision <= told[-1]:
+                made = min(moment.at, commits.get(revision, math.inf))
                 at = frames[bisect_left(told, revision)].at
-                apart = page.seconds_out_of_touch(moment.at, at)
-                found.append((moment.at, max(0.0, at - moment.at - apart)))
+                apart = page.seconds_out_of_touch(made, at)
+                found.append((made, max(0.0, at - made - apart)))
     return found
 
 
@@ -283,7 +295,7 @@ def worst_staleness(run: Run) -> tuple[float, float]:
     """The worst while the broker lived, and while it was in trouble (seconds)."""
     alive = dead = 0.0
     for page in run.pages:
-        for at, delay in staleness_of(page, run.books):
+        for at, delay in staleness_of(page, run):
             if any(begin <= at <= end for begin, end in run.troubles):
                 dead = max(dead, delay)
             else:

@@ -74,9 +74,11 @@ class Cluster:
         # Ids of what was put away once (see Run).
         self.restored: set[str] = set()
         self.failures_expected = False
+        self._is_mutated = False
         self._directory = directory
         self._stack = ExitStack()
-        self._repaired = 0
+        # By the process: one that is killed takes its count along.
+        self._repaired: dict[int, int] = {}
 
     def __enter__(self) -> Self:
         self.crowd = self._stack.enter_context(Crowd())
@@ -116,6 +118,7 @@ class Cluster:
 
     def arrange(self, **failpoints: Any) -> None:
         """Arrange failpoints in all servers and writers."""
+        self._is_mutated = bool(failpoints.get("mutation"))
         for server in self.servers:
             server.arrange(**failpoints)
         for writer in self.writers:
@@ -236,15 +239,16 @@ class Cluster:
         )
         objections = examine(run)
         alive, dead = worst_staleness(run)
-        figures.note(
-            self.name,
-            survived=not objections,
-            alive=alive,
-            dead=dead if self.troubles else None,
-            repairs=self.repairs(),
-            writes=len(run.history.writes),
-            pages=len(run.pages),
-        )
+        if not self._is_mutated:
+            figures.note(
+                self.name,
+                survived=not objections,
+                alive=alive,
+                dead=dead if self.troubles else None,
+                repairs=self.repairs(),
+                writes=len(run.history.writes),
+                pages=len(run.pages),
+            )
         if objections:
             raise BrokenPromiseError(objections, self.replay)
         return run
@@ -256,12 +260,15 @@ class Cluster:
 
     def repairs(self) -> int:
         """How many losses the reconcilers have repaired in this scenario."""
-        return self._count_repairs() - self._repaired
+        counts = self._count_repairs()
+        return sum(counts.values()) - sum(self._repaired.get(pid, 0) for pid in counts)
 
-    def _count_repairs(self) -> int:
-        return sum(
-            server.numbers()["repairs"] for server in self.servers if server.running
-        )
+    def _count_repairs(self) -> dict[int, int]:
+        return {
+            server.pid: server.numbers()["repairs"]
+            for server in self.servers
+            if server.running
+        }
 
 
 StartCluster = Callable[..., Cluster]

@@ -35,6 +35,7 @@ def arrange(
     pause: dict[str, float] | None = None,
     layer: dict[str, float] | None = None,
     settings: dict[str, Any] | None = None,
+    mutation: str = "",
     seed: int = 0,
 ) -> None:
     """
@@ -48,12 +49,14 @@ def arrange(
         layer: What share of the messages to groups is: drop, duplicate, delay (and so
             reordered), unknown (preceded by one of a version that is not known).
         settings: Django settings to change.
+        mutation: Of `mutations.MUTATIONS`.
         seed: Of the choice which.
     """
     from django.conf import settings as django_settings  # noqa: PLC0415 -- if set up
 
     from realtime.hub import running_hubs  # noqa: PLC0415 -- needs the apps
 
+    mutations.mutate(mutation)
     for name, value in (settings or {}).items():
         setattr(django_settings, name, value)
         for hub in running_hubs():
@@ -72,8 +75,7 @@ def to_environment(given: Mapping[str, Any]) -> dict[str, str]:
     What a process must find in its environment to break in this way.
 
     Args:
-        given: What `arrange` takes, and: constants (see `mutations.set_constants`),
-            mutation (of `mutations.MUTATIONS`).
+        given: What `arrange` takes, and: constants (see `mutations.set_constants`).
     """
     return {VARIABLE: json.dumps(dict(given))}
 
@@ -81,12 +83,9 @@ def to_environment(given: Mapping[str, Any]) -> dict[str, str]:
 def install() -> None:
     """Make the points, in a process whose apps are ready."""
     given: dict[str, Any] = json.loads(os.environ.get(VARIABLE, "{}"))
-    mutation: str = given.pop("mutation", "")
     constants: dict[str, Any] = given.pop("constants", {})
     _install_points()
     mutations.set_constants(constants)
-    if mutation:
-        mutations.MUTATIONS[mutation]()
     arrange(**given)
 
 

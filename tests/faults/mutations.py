@@ -1,9 +1,13 @@
 """Faults put into Themis on purpose: a suite that sees nothing of them is no proof."""
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from importlib import import_module
 from typing import Any
+from unittest.mock import patch
+
+_present = ExitStack()
 
 
 def set_constants(constants: Mapping[str, Any]) -> None:
@@ -14,20 +18,27 @@ def set_constants(constants: Mapping[str, Any]) -> None:
         setattr(import_module(module), name, value)
 
 
-def _without_reconciler() -> None:
-    from realtime import reconciler  # noqa: PLC0415 -- needs the apps
+def mutate(name: str) -> None:
+    """Have one mutation in this process, and no other; "" = none."""
+    _present.close()
+    if name:
+        _present.enter_context(MUTATIONS[name]())
 
+
+@contextmanager
+def _without_reconciler() -> Iterator[None]:
     async def check(hub: Any) -> None:
         del hub
 
-    reconciler.check = check
+    with patch("realtime.reconciler.check", check):
+        yield
 
 
-def _read_before_join() -> None:
+@contextmanager
+def _read_before_join() -> Iterator[None]:
     from realtime.hub import Hub  # noqa: PLC0415 -- needs the apps
 
-    hub: Any = Hub
-    join = hub.join_group
+    join: Any = Hub.join_group
     joining = set()
 
     async def join_group(self: Any, feed: Any) -> None:
@@ -40,35 +51,36 @@ def _read_before_join() -> None:
         joining.add(task)
         task.add_done_callback(joining.discard)
 
-    hub.join_group = join_group
+    with patch.object(Hub, "join_group", join_group):
+        yield
 
 
-def _bump_in_the_callers_transaction() -> None:
+@contextmanager
+def _bump_in_the_callers_transaction() -> Iterator[None]:
     from django.utils import timezone  # noqa: PLC0415 -- needs the apps
 
     from themis import notifications, revisions  # noqa: PLC0415
 
-    notifying: Any = notifications
-    store = notifying._store_pending
+    store = notifications._store_pending
 
     def store_pending(draft: Any, users: list[Any], using: str) -> Any:
         revisions.bump(users, timezone.now(), using)
         return store(draft, users, using)
 
-    notifying._store_pending = store_pending
+    with patch.object(notifications, "_store_pending", store_pending):
+        yield
 
 
-def _without_refill() -> None:
-    from themis import holding, mailbox  # noqa: PLC0415 -- needs the apps
-
+@contextmanager
+def _without_refill() -> Iterator[None]:
     def refill(items: list[Any], *_: object) -> list[Any]:
         return items
 
-    for module in (holding, mailbox):
-        vars(module)["refill"] = refill
+    with patch("themis.holding.refill", refill), patch("themis.mailbox.refill", refill):
+        yield
 
 
-MUTATIONS: dict[str, Callable[[], None]] = {
+MUTATIONS: dict[str, Callable[[], AbstractContextManager[None]]] = {
     "without the reconciler": _without_reconciler,
     "read before join": _read_before_join,
     "bump in the caller's transaction": _bump_in_the_callers_transaction,

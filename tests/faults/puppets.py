@@ -54,6 +54,10 @@ class Puppet:
                 self._process.send_signal(signal.SIGABRT)
                 raise
 
+    def wait(self) -> int:
+        """Wait until the process has ended; the exit status."""
+        return self._process.wait(30)
+
     def start(self, verb: str, /, **arguments: Any) -> Callable[[], Any]:
         """Let it begin, and go on; call what is returned for what came of it."""
         assert self._process.stdin is not None

@@ -295,6 +295,12 @@ class TestStaleness:
         run.pages[0].applied[1:] = [frame(0, 3, 1, 2, 3, at=3.5)]
         assert worst_staleness(run) == (2.5, 0.0)
 
+    def test_committed_long_before_it_was_stamped(self) -> None:
+        run = sound()
+        run.history.writes[2].committed = 1.0
+        assert kinds(run) == {"stale"}
+        assert worst_staleness(run) == (2.0, 0.0)
+
     def test_out_of_touch(self) -> None:
         run = sound()
         run.pages[0].applied[3] = frame(2, 3, 3, at=4.5)
