@@ -64,7 +64,7 @@ $(NODE_STAMP): $(DEV_STAMP) package.json package-lock.json
 	@touch $@
 
 .PHONY: services
-services: $(DEV_STAMP) ## Install redis-server, PostgreSQL, Chromium and gettext where missing and allowed
+services: $(DEV_STAMP) ## Install redis-server, PostgreSQL, nginx, Chromium and gettext where missing and allowed
 	@PY=$(PY) scripts/install-services
 
 .PHONY: lock

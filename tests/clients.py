@@ -7,6 +7,7 @@ import contextlib
 import http.cookiejar
 import json
 import re
+import ssl
 import time
 import urllib.parse
 import urllib.request
@@ -30,10 +31,18 @@ class Address(Protocol):
     def websocket_url(self) -> str: ...
 
 
+def _tls_of(server: Address) -> ssl.SSLContext | None:
+    """What clients of a server with a certificate of its own trust."""
+    return getattr(server, "tls", None)
+
+
 def sign_in(server: Address, username: str = "ada") -> str:
     """Sign in through the form; the Cookie header of the session."""
     jar = http.cookiejar.CookieJar()
-    opener = urllib.request.build_opener(urllib.request.HTTPCookieProcessor(jar))
+    opener = urllib.request.build_opener(
+        urllib.request.HTTPCookieProcessor(jar),
+        urllib.request.HTTPSHandler(context=_tls_of(server)),
+    )
     address = f"{server.url}/accounts/login/"
     with opener.open(address, timeout=10) as response:
         form = response.read().decode()
@@ -94,6 +103,7 @@ class Page:
             origin=self._origin,
             additional_headers={"Cookie": self._cookie},
             compression=None,
+            ssl=_tls_of(self.server),
             ping_interval=None,
         )
         self._reading = asyncio.create_task(self._read(self._socket))

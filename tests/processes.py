@@ -9,6 +9,7 @@ import secrets
 import shutil
 import signal
 import socket
+import ssl
 import subprocess
 import sys
 import tempfile
@@ -369,8 +370,12 @@ class DaphneServer(PrivateProcess):
         return super().environment() | self._variables
 
     def is_ready(self) -> bool:
-        # Any answer will do, a redirect to the sign-in page included.
-        request = urllib.request.Request(f"{self.url}/accounts/login/", method="HEAD")
+        # Any answer will do, but not a redirect to HTTPS, where nobody listens.
+        request = urllib.request.Request(
+            f"{self.url}/accounts/login/",
+            headers={"X-Forwarded-Proto": "https"},
+            method="HEAD",
+        )
         try:
             urllib.request.urlopen(request, timeout=5).close()
         except urllib.error.HTTPError as error:
@@ -391,6 +396,81 @@ class UvicornServer(DaphneServer):
             *["--host", "127.0.0.1", "--port", str(self.port)],
             *["--ws", "websockets", "--no-access-log"],
         ]
+
+
+class NginxServer(PrivateProcess):
+    """
+    An nginx that ends TLS before a server, with a certificate of its own.
+
+    `location` is what a page of the documentation says for a server on port 8000. The
+    same is also served without TLS, on `plain_port`.
+    """
+
+    name = "nginx"
+
+    def __init__(self, upstream: PrivateProcess, location: str) -> None:
+        self._program = programs.require("nginx")
+        openssl = programs.require("openssl")
+        super().__init__()
+        self.plain_port = free_port()
+        self._location = location.replace(":8000", f":{upstream.port}")
+        self._certificate = self.directory / "certificate.pem"
+        self._key = self.directory / "key.pem"
+        subprocess.run(
+            [
+                *[str(openssl), "req", "-x509", "-nodes", "-days", "2"],
+                *["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1"],
+                *["-subj", "/CN=127.0.0.1", "-addext", "subjectAltName=IP:127.0.0.1"],
+                *["-keyout", str(self._key), "-out", str(self._certificate)],
+            ],
+            check=True,
+            capture_output=True,
+        )
+        # What its clients trust.
+        self.tls = ssl.create_default_context(cafile=self._certificate)
+
+    @property
+    def url(self) -> str:
+        return f"https://127.0.0.1:{self.port}"
+
+    @property
+    def websocket_url(self) -> str:
+        return f"wss://127.0.0.1:{self.port}/ws/notifications/"
+
+    def command(self) -> list[str]:
+        temporary = "\n".join(
+            f"{name}_temp_path {self.directory};"
+            for name in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
+        )
+        config = self.directory / "nginx.conf"
+        config.write_text(
+            f"""
+            daemon off;
+            master_process off;
+            pid {self.directory}/pid;
+            error_log stderr;
+            events {{}}
+            http {{
+                access_log off;
+                {temporary}
+                server {{
+                    listen 127.0.0.1:{self.port} ssl;
+                    listen 127.0.0.1:{self.plain_port};
+                    ssl_certificate {self._certificate};
+                    ssl_certificate_key {self._key};
+                    {self._location}
+                }}
+            }}
+            """
+        )
+        prefix = ["-p", str(self.directory), "-e", "stderr"]
+        return [str(self._program), *prefix, "-c", str(config)]
+
+    def is_ready(self) -> bool:
+        with contextlib.suppress(OSError):
+            socket.create_connection(("127.0.0.1", self.port), 2).close()
+            return True
+        return False
 
 
 class CeleryWorker(PrivateProcess):

@@ -1,4 +1,4 @@
-"""Where the programs are that tests start: servers, Chromium, gettext and curl.
+"""Where the programs are that tests start: servers, Chromium, gettext, curl, openssl.
 
 `python -m tests.programs redis-server` prints the path, or fails.
 """
@@ -36,7 +36,9 @@ def find(program: str) -> Path | None:
     elif program in {"postgres", "initdb"}:
         candidates = [directory / program for directory in _postgres_directories()]
     else:
-        found = shutil.which(program)
+        # Debian keeps servers where only root's PATH leads.
+        places = os.pathsep.join([os.environ.get("PATH", ""), "/usr/sbin"])
+        found = shutil.which(program, path=places)
         candidates = [Path(found)] if found else []
     return next((path for path in candidates if path.exists()), None)
 

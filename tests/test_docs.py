@@ -150,6 +150,10 @@ def each(blocks: list[Block]) -> pytest.MarkDecorator:
     return pytest.mark.parametrize("block", blocks, ids=str)
 
 
+# Run by tests/faults/test_origins.py, with a real nginx.
+(PROXY,) = claim("nginx")
+
+
 def table(page: str, *header: str) -> list[list[str]]:
     """The rows of the table whose header begins so."""
     start = "| " + " | ".join(header)
