@@ -90,7 +90,9 @@ async def watch_broker(hub: Hub) -> None:
                 hub.suspicion.set()
             if hub.is_failing and in_a_row >= TRUSTED_AFTER:
                 hub.is_failing = False
-                logger.warning("The broker brings messages again.")
+                logger.warning(
+                    "The broker brings messages again.", extra={"event": "broker_back"}
+                )
 
 
 def _fail(hub: Hub, error: Exception) -> None:
@@ -101,7 +103,9 @@ def _fail(hub: Hub, error: Exception) -> None:
     hub.is_failing = True
     hub.suspicion.set()
     logger.warning(
-        "The broker does not bring messages, so the database is asked: %r", error
+        "The broker does not bring messages, so the database is asked: %r",
+        error,
+        extra={"event": "broker_lost"},
     )
 
 

@@ -15,6 +15,7 @@ import threading
 from types import FrameType
 from typing import Any, Self
 
+from . import metrics
 from .hub import Hub
 from .protocol import CloseCode, restart_frame
 from .publishing import get_publisher
@@ -64,7 +65,11 @@ async def empty(hub: Hub) -> None:
     begun = hub.loop.time()
     count = len(_open_sockets(hub))
     hub.retry_ms = retry_ms_for(count)
-    logger.info("Stopping: %d sockets are told to come back.", count)
+    logger.info(
+        "Stopping: %d sockets are told to come back.",
+        count,
+        extra={"event": "draining", "sockets": count},
+    )
     await _close_sockets(hub, count)
     await _wait_for_pages(hub)
     # Here too, because uvicorn ends by the signal, and then nothing is flushed at exit.
@@ -72,13 +77,16 @@ async def empty(hub: Hub) -> None:
     flushing = asyncio.create_task(flush)
     await hub.leave_groups()
     await asyncio.wait([flushing], timeout=FLUSH_SECONDS)
-    logger.info("The sockets are closed after %.1f s.", hub.loop.time() - begun)
+    took = hub.loop.time() - begun
+    extra = {"event": "drained", "seconds": round(took, 1)}
+    logger.info("The sockets are closed after %.1f s.", took, extra=extra)
 
 
 def send_away(hub: Hub, socket: Socket) -> None:
     """Tell the page to come back, and close *socket*: *hub* is draining."""
     if hub.retry_ms is not None:
         socket.send_text(restart_frame(hub.retry_ms))
+        metrics.FRAMES.add("restart")
     socket.close(CloseCode.RESTART)
 
 
@@ -94,6 +102,7 @@ async def _close_sockets(hub: Hub, count: int) -> None:
     for start in range(0, count, TOLD_AT_ONCE):
         for socket in told[start : start + TOLD_AT_ONCE]:
             socket.send_text(restart_frame(hub.retry_ms or 0))
+        metrics.FRAMES.add("restart", len(told[start : start + TOLD_AT_ONCE]))
         await asyncio.sleep(0)
     size = max(SMALLEST_BATCH, math.ceil(count * BATCH_SECONDS / CLOSING_SECONDS))
     # Looked up again each time: some go by themselves, and some were just coming in.
@@ -110,7 +119,10 @@ async def _wait_for_pages(hub: Hub) -> None:
         if not any(feed.sockets for feed in hub.feeds.values()):
             return
         await asyncio.sleep(BATCH_SECONDS / 5)
-    logger.warning("Not all pages have gone that were told to come back.")
+    logger.warning(
+        "Not all pages have gone that were told to come back.",
+        extra={"event": "pages_stay"},
+    )
 
 
 def _open_sockets(hub: Hub) -> list[Socket]:

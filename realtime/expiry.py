@@ -45,7 +45,8 @@ async def expire(hub: Hub) -> None:
             logger.debug("What has expired could not be stamped; it is tried again.")
         except Exception:
             logger.exception(
-                "What has expired could not be stamped; it is tried again."
+                "What has expired could not be stamped; it is tried again.",
+                extra={"event": "expiry_failed"},
             )
 
 

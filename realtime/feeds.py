@@ -174,7 +174,10 @@ class Feed:
             logger.debug("The changes of a mailbox could not be read.")
         except Exception:
             # The reconciler sees that they are behind, and comes back to it.
-            logger.exception("The changes of a mailbox could not be read.")
+            logger.exception(
+                "The changes of a mailbox could not be read.",
+                extra={"event": "read_failed"},
+            )
         finally:
             self._reading = None
 

@@ -206,6 +206,7 @@ class Hub:
             logger.warning(
                 "The broker does not let this process %s (%d so far): %r",
                 *(what, count, error),
+                extra={"event": "broker_refuses", "what": what, "count": count},
             )
 
     def _leave_soon(self, feed: Feed) -> None:
@@ -248,7 +249,11 @@ class Hub:
                 for _queue in range(LEAVES_AT_ONCE):
                     group.create_task(self._leave_each(feeds, channel))
         except Exception as error:  # noqa: BLE001 -- layers raise what they like
-            logger.warning("The broker keeps groups that are left: %r", error)
+            logger.warning(
+                "The broker keeps groups that are left: %r",
+                error,
+                extra={"event": "broker_keeps_groups"},
+            )
 
     async def _leave_each(self, feeds: Iterator[Feed], channel: str) -> None:
         for feed in feeds:

@@ -1,7 +1,7 @@
 """What balancers, orchestrators and Prometheus ask a server process.
 
-Answered in front of Django: its middleware and views share one thread, and a process
-whose thread is busy for a while is not dead.
+Answered in front of Django: no middleware redirects them, refuses their host or reads a
+session, and no thread that is busy makes a process look dead.
 """
 
 from __future__ import annotations

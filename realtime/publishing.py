@@ -167,6 +167,7 @@ class Publisher:
             logger.warning(
                 "Dropped push number %d (%s): %r; checks of the database repair it.",
                 *(dropped, reason, error),
+                extra={"event": "dropped", "reason": reason, "count": dropped},
             )
 
 

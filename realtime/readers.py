@@ -85,12 +85,18 @@ class Readers:
         # Once, however many pages ask meanwhile.
         if not self.is_down:
             self.is_down = True
-            logger.error("The database does not answer: %r", error)
+            logger.error(
+                "The database does not answer: %r",
+                error,
+                extra={"event": "database_lost"},
+            )
 
     def _come_back(self) -> None:
         if self.is_down:
             self.is_down = False
-            logger.warning("The database answers again.")
+            logger.warning(
+                "The database answers again.", extra={"event": "database_back"}
+            )
         if self._lost:
             self._lost = False
             self._on_return()

@@ -65,7 +65,10 @@ async def reconcile(hub: Hub) -> None:
             await check(hub)
         except Exception:
             metrics.FAILED_CHECKS.add()
-            logger.exception("A check of the mailboxes failed; the next one follows.")
+            logger.exception(
+                "A check of the mailboxes failed; the next one follows.",
+                extra={"event": "check_failed"},
+            )
         metrics.CHECKS.observe(hub.loop.time() - begun)
 
 
@@ -108,7 +111,8 @@ async def _repair(hub: Hub) -> None:
         hub.repairs += len(behind)
         metrics.REPAIRS.add(count=len(behind))
         log = logger.debug if hub.is_local else logger.warning
-        log("Repaired %d mailboxes whose push was lost.", len(behind))
+        extra = {"event": "repaired", "mailboxes": len(behind)}
+        log("Repaired %d mailboxes whose push was lost.", len(behind), extra=extra)
 
 
 def _find_rewinds(

@@ -267,7 +267,10 @@ class Socket:
             self._alarm = None
 
     def _close_slow(self) -> None:
-        logger.info("A page that does not read what it is sent is closed.")
+        logger.info(
+            "A page that does not read what it is sent is closed.",
+            extra={"event": "too_slow"},
+        )
         # Nobody reads that any more, and the close would have to wait for it.
         self._outbox.clear()
         self.close(CloseCode.TOO_SLOW)
@@ -317,7 +320,12 @@ class Socket:
     def _give_up(self, error: Exception) -> None:
         """Send nothing more; what is no page that just went is a fault to be seen."""
         level = logging.DEBUG if isinstance(error, GONE) else logging.ERROR
-        logger.log(level, "A frame could not be sent.", exc_info=error)
+        logger.log(
+            level,
+            "A frame could not be sent.",
+            exc_info=error,
+            extra={"event": "send_failed"},
+        )
         self.end()
 
 

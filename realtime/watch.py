@@ -75,7 +75,10 @@ async def check(hub: Hub, feeds: Collection[Feed]) -> None:
         except DatabaseLostError:
             return
         except Exception:
-            logger.exception("Sessions could not be read; the next check follows.")
+            logger.exception(
+                "Sessions could not be read; the next check follows.",
+                extra={"event": "sessions_failed"},
+            )
             continue
         for login in ended:
             _close(hub, login)

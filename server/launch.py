@@ -81,7 +81,10 @@ def serve(host: str, port: int) -> int:
         ping_timeout=PING_SECONDS,
         websocket_max_message_size=MAX_MESSAGE_BYTES,
         websocket_max_frame_size=MAX_MESSAGE_BYTES,
-        ready_callable=lambda: print(welcome(url), flush=True),
+        # A machine that reads JSON needs no welcome.
+        ready_callable=None
+        if environment.text("LOG_FORMAT") == "json"
+        else lambda: print(welcome(url), flush=True),
     )
     if signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:
         # Only where it finds this one does Twisted put its own, and stop for Ctrl-C.

@@ -11,11 +11,13 @@ DJANGO_HTTPS                 1 behind a proxy that ends TLS and sets X-Forwarded
 DATABASE_URL                 default: SQLite in db.sqlite3
 REDIS_URL                    default: none; the channel layer stays in the process, and
                              Celery's tasks run where they are called
+LOG_FORMAT                   line or json, default line
 THEMIS_…                     the settings of Themis that hold a number or a URL
 """
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 from typing import Any
 
@@ -243,14 +245,27 @@ STORAGES = {
 
 # Logging
 
+LOG_FORMATS: dict[str, dict[str, Any]] = {
+    "line": {"format": "{asctime} {levelname} {name}: {message}", "style": "{"},
+    "json": {"()": "server.logs.JsonLines"},
+}
+LOG_FORMAT = environment.text("LOG_FORMAT", "line")
+if LOG_FORMAT not in LOG_FORMATS:
+    raise ImproperlyConfigured(
+        f"LOG_FORMAT is {LOG_FORMAT!r}: set it to line, for people, or json."
+    )
+# Python's warnings would be no JSON.
+logging.captureWarnings(LOG_FORMAT == "json")
 LOGGING = {
     "version": 1,
     "disable_existing_loggers": False,
-    "formatters": {
-        "line": {"format": "{asctime} {levelname} {name}: {message}", "style": "{"}
-    },
-    "handlers": {"console": {"class": "logging.StreamHandler", "formatter": "line"}},
+    "formatters": {"chosen": LOG_FORMATS[LOG_FORMAT]},
+    "handlers": {"console": {"class": "logging.StreamHandler", "formatter": "chosen"}},
     "root": {"handlers": ["console"], "level": "WARNING"},
     # Django mails errors to nobody here: show them where the rest is shown.
-    "loggers": {"django": {"handlers": [], "level": "WARNING"}},
+    "loggers": {
+        "django": {"handlers": [], "level": "WARNING"},
+        # A traceback a second while Redis is away. Themis says once that it is.
+        "channels_redis": {"level": "CRITICAL"},
+    },
 }

@@ -238,7 +238,11 @@ def _clear(
         if not is_contention(error):
             raise
         if len(users) == 1 or not can_skip:
-            logger.warning("Rows are left to the next clean-up: %s", error)
+            logger.warning(
+                "Rows are left to the next clean-up: %s",
+                error,
+                extra={"event": "cleanup_left"},
+            )
             return Counter()
         stamps = {}
     if len(users) == 1:

@@ -201,7 +201,11 @@ def renew_epochs(seen: Mapping[Any, tuple[str, int]]) -> None:
     except OperationalError as error:
         if not is_contention(error):
             raise
-        logger.warning("New epochs are left to the next check: %s", error)
+        logger.warning(
+            "New epochs are left to the next check: %s",
+            error,
+            extra={"event": "epochs_left"},
+        )
 
 
 def stamp_due(users: Collection[Any]) -> dict[Any, Standing]:

@@ -99,7 +99,11 @@ def _chunks_of_iterable(
 
 def warn_of_nobody(draft: Draft) -> None:
     """Log that there is nobody to tell, so that a nightly command can go on."""
-    logger.warning("Nobody to notify: the user is None (%s).", draft.origin)
+    logger.warning(
+        "Nobody to notify: the user is None (%s).",
+        draft.origin,
+        extra={"event": "nobody"},
+    )
 
 
 def no_account(found: str) -> ValueError:

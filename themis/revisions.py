@@ -266,6 +266,7 @@ def renew_epochs(seen: Mapping[Any, tuple[str, int]], using: str) -> None:
                 back[0].pk,
                 back[0].revision,
                 seen[back[0].pk][1],
+                extra={"event": "rewound", "mailboxes": len(back)},
             )
 
 

@@ -93,7 +93,11 @@ def _stamp_chunk(
     except Exception as error:
         if not is_contention(error):
             raise
-        logger.warning("Stamping is left to the reconciler: %s", error)
+        logger.warning(
+            "Stamping is left to the reconciler: %s",
+            error,
+            extra={"event": "stamping_left"},
+        )
         busy += rest
     return busy
 

@@ -2,9 +2,11 @@
 
 import asyncio
 import json
+import threading
 from typing import Any
 
 import pytest
+from asgiref.sync import sync_to_async
 from django.db import OperationalError
 
 from realtime import canary, operations
@@ -247,6 +249,21 @@ class TestReadiness:
         answer = await ask(application, "/readyz")
         assert (answer.status, answer.json["process"]) == (503, "draining")
         assert (await ask(application, "/healthz")).status == 200
+
+
+@pytest.mark.parametrize("path", ["/healthz", "/readyz", "/metrics"])
+async def test_no_answer_waits_for_the_thread_that_synchronous_code_shares(
+    application: Operations, path: str
+) -> None:
+    goes_on = threading.Event()
+    blocked = asyncio.create_task(sync_to_async(goes_on.wait)(10))
+    try:
+        async with asyncio.timeout(5):
+            assert (await ask(application, path)).status == 200
+        assert not blocked.done()
+    finally:
+        goes_on.set()
+        await blocked
 
 
 class TestMetrics:
