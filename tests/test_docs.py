@@ -37,6 +37,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+import yaml
 from channels.layers import get_channel_layer
 from daphne.cli import CommandLineInterface
 from django.contrib import admin
@@ -57,6 +58,9 @@ import server.security
 from demo.models import Report, Request, Task, Team
 from demo.tasks import notify_report_ready
 from realtime import origins
+from realtime.hub import running_hubs
+from realtime.metrics import METRICS, Histogram
+from realtime.operations import Operations
 from realtime.protocol import CloseCode
 from server import launch
 from tests import programs
@@ -69,6 +73,8 @@ from tests.processes import (
     PrivateProcess,
     RedisServer,
 )
+from tests.realtime.test_operations import ask
+from tests.server import test_logs
 from tests.waiting import wait_until
 from themis import broadcasters, conf, mailbox, urls
 from themis.api import notifications
@@ -534,6 +540,14 @@ def in_router(names: Names) -> Iterator[None]:
         other = {"people": "default", "default": "people"}[alias]
         assert routed.allow_migrate(alias, label)
         assert not routed.allow_migrate(other, label)
+
+
+@contextmanager
+def in_operations(names: Names) -> Iterator[None]:
+    yield
+    application = names["application"].application_mapping["http"]
+    assert asyncio.run(ask(application, "/healthz")).status == 200
+    assert application._application is names["django_application"]
 
 
 CONTEXTS: dict[str, Callable[[Names], AbstractContextManager[None]]] = {
@@ -1154,6 +1168,69 @@ def test_the_close_codes_are_those_of_both_sides() -> None:
     source = "".join(path.read_text() for path in ROOT.glob("realtime/*.py"))
     sent = {code.value for code in CloseCode if f"CloseCode.{code.name}" in source}
     assert {int(row[0]) for row in rows if row[1] == "yes"} == sent
+
+
+def test_the_metrics_are_those_of_the_code() -> None:
+    told = [
+        (code(name)[0], kind, "".join(code(label)), meaning)
+        for name, kind, label, meaning in table(REFERENCE, "Metric", "Type")
+    ]
+    assert told == [
+        (one.name, one.type, one.label, one.meaning) for one in METRICS.values()
+    ]
+
+
+def test_the_operations_are_those_of_the_code() -> None:
+    paths = {code(row[0])[0] for row in table(REFERENCE, "Path", "Answers")}
+    assert paths == set(Operations(None)._answers)
+
+
+@each(claim("readyz"))
+@pytest.mark.django_db(transaction=True)
+def test_readiness_has_the_parts_that_stand_there(block: Block) -> None:
+    async def ask_once() -> Any:
+        answer = await ask(Operations(None), "/readyz")
+        for hub in running_hubs():
+            await hub.stop()
+        return answer.json
+
+    # There is no broker here.
+    assert json.loads(block.text) == asyncio.run(ask_once()) | {"broker": "ok"}
+
+
+@each(claim("log"))
+def test_a_line_of_the_log_is_the_one_that_stands_there(block: Block) -> None:
+    message = "Repaired %d mailboxes whose push was lost."
+    written = test_logs.line("realtime", message, 3, event="repaired", mailboxes=3)
+    shown = json.loads(block.text)
+    assert len(shown.pop("time")) == len(written.pop("time"))
+    assert list(shown.items()) == list(written.items())
+
+
+def test_the_events_in_the_logs_are_those_of_the_code() -> None:
+    told = {
+        code(name)[0]: code(logger)[0]
+        for name, logger, *_ in table(REFERENCE, "Logged", "Logger")
+    }
+    actual = {}
+    for path in [*ROOT.glob("realtime/*.py"), *ROOT.glob("themis/*.py")]:
+        for name in re.findall(r'"event": "(\w+)"', path.read_text()):
+            actual[name] = path.parent.name
+    assert told == actual
+
+
+@each(claim("prometheus"))
+def test_what_prometheus_is_told_exists(block: Block) -> None:
+    parsed = yaml.safe_load(block.text)
+    assert parsed.keys() <= {"scrape_configs", "groups"}
+    for group in parsed.get("groups", ()):
+        for rule in group["rules"]:
+            (name,) = set(re.findall(r"\bthemis_\w+", rule["expr"])) - {
+                "themis_failed_checks_total"
+            }
+            metric = METRICS[name.removesuffix("_bucket")]
+            assert name.endswith("_bucket") == isinstance(metric, Histogram)
+            assert rule["alert"].startswith("Themis")
 
 
 def test_the_levels_are_those_of_the_code() -> None:
