@@ -8,6 +8,7 @@ from typing import Protocol
 import pytest
 from playwright.sync_api import Browser, expect
 
+from tests.balancer import Balancer
 from tests.conftest import MakeDatabase, PageErrors
 from tests.e2e.bells import COUNT_REQUESTS, OBSERVE, Bell
 from tests.e2e.proxies import Proxy, proxy_of
@@ -105,7 +106,7 @@ class Visit(Protocol):
         person: Person,
         path: str = "/",
         *,
-        at: Site | Proxy | DaphneServer | None = None,
+        at: Site | Proxy | Balancer | DaphneServer | None = None,
         transport: str | None = "open",
         clock: bool = False,
         script: str = "",
@@ -130,7 +131,7 @@ def visit(
         person: Person,
         path: str = "/",
         *,
-        at: Site | Proxy | DaphneServer | None = None,
+        at: Site | Proxy | Balancer | DaphneServer | None = None,
         transport: str | None = "open",
         clock: bool = False,
         script: str = "",

@@ -1,0 +1,82 @@
+"""A deployment, as a person sees it who has a page open: not at all."""
+
+from concurrent.futures import ThreadPoolExecutor
+
+from tests.balancer import balancer_of
+from tests.conftest import PageErrors
+from tests.e2e.bells import Bell
+from tests.e2e.conftest import Visit
+from tests.e2e.sites import Site
+
+# Every text that the badge shows, and whether the sign of a lost connection ever did.
+_WATCH = """
+observed.counts = [];
+observed.stale = false;
+{
+  const bell = document.querySelector("themis-bell");
+  const badge = bell.querySelector('[data-themis="count"]');
+  const stale = bell.querySelector('[data-themis="stale"]');
+  new MutationObserver(() => {
+    observed.stale ||= !stale.hidden;
+    const text = badge.hidden ? "" : badge.textContent.trim();
+    if (observed.counts.at(-1) !== text) observed.counts.push(text);
+  }).observe(bell, {
+    attributes: true, characterData: true, childList: true, subtree: true,
+  });
+}
+"""
+_CODES = """
+observed.codes = [];
+{
+  const { WebSocket } = globalThis;
+  globalThis.WebSocket = class extends WebSocket {
+    constructor(...args) {
+      super(...args);
+      this.addEventListener("close", ({ code }) => observed.codes.push(code));
+    }
+  };
+}
+"""
+MOST = 99
+
+
+def test_a_rolling_restart_shows_nothing(
+    site: Site, visit: Visit, page_errors: PageErrors
+) -> None:
+    # Of a handshake that the end of a server breaks off.
+    page_errors.ignore("WebSocket connection to")
+    ada = site.person("ada")
+    ports = [server.port for server in site.servers]
+    with balancer_of(*ports) as balancer, ThreadPoolExecutor(1) as pool:
+        bells = [visit(ada, at=balancer, script=_CODES) for _page in range(2)]
+        for bell in bells:
+            bell.open()
+            bell.page.evaluate(_WATCH)
+        restart = pool.submit(_restart, site)
+        titles: list[str] = []
+        while not restart.done() or not all(map(_codes, bells)):
+            # As many as the badge can tell.
+            if len(titles) < MOST:
+                titles.append(f"number {len(titles)}")
+                site.notify(ada, titles[-1])
+            bells[0].page.wait_for_timeout(150)
+        restart.result()
+        for bell in bells:
+            bell.expect_rung(*titles)
+            bell.expect_count(len(titles))
+            bell.expect_titles(*reversed(titles[-20:]))
+            bell.expect_transport("open")
+            assert set(_codes(bell)) <= {4012}
+            assert not bell.page.evaluate("observed.stale")
+            counts = [int(text or 0) for text in bell.page.evaluate("observed.counts")]
+            assert counts == sorted(set(counts))
+
+
+def _restart(site: Site) -> None:
+    for server in site.servers:
+        server.restart()
+
+
+def _codes(bell: Bell) -> list[int]:
+    codes: list[int] = bell.page.evaluate("observed.codes")
+    return codes
