@@ -74,6 +74,7 @@ class Hub:
         self.due_earlier = asyncio.Event()
         # Within how many milliseconds pages should come back; None = they may stay.
         self.retry_ms: int | None = None
+        self._has_left = False
         # Set when connections to the database were lost, or the broker failed: what has
         # the database to say?
         self.suspicion = asyncio.Event()
@@ -167,7 +168,7 @@ class Hub:
                     # The first pages of a process come before its channel.
                     await self._asked.wait()
                     # One that is known to fail would cost each page a second.
-                    if not self.answers or self.channel is None:
+                    if self._has_left or not self.answers:
                         return
                     await self.layer.group_add(group_of(feed.key), self.channel)
             except Exception as error:  # noqa: BLE001 -- layers raise what they like
@@ -182,6 +183,8 @@ class Hub:
         Raises:
             Exception: it refuses; layers raise what they like.
         """
+        if self._has_left:
+            return
         async with asyncio.timeout(LAYER_SECONDS):
             await self.layer.group_add(EVERY_HUB, self.channel)
         self.answers = True
@@ -230,24 +233,20 @@ class Hub:
 
     async def leave_groups(self) -> None:
         """
-        Leave all groups, for good: the hub does nothing any more.
+        Leave all groups, and join none any more.
 
         A layer may keep who is in a group beyond the end of the process. One whose
         broker fails does so: that is logged, and given up after a second.
         """
-        channel, self.channel = self.channel, None
-        for task in self._tasks:
-            # Others would join them again.
-            if task is not asyncio.current_task():
-                task.cancel()
-        if channel is None:
+        self._has_left = True
+        if self.channel is None:
             return
         feeds = iter(list(self.feeds.values()))
         try:
             async with asyncio.timeout(LAYER_SECONDS), asyncio.TaskGroup() as group:
-                group.create_task(self.layer.group_discard(EVERY_HUB, channel))
+                group.create_task(self.layer.group_discard(EVERY_HUB, self.channel))
                 for _queue in range(LEAVES_AT_ONCE):
-                    group.create_task(self._leave_each(feeds, channel))
+                    group.create_task(self._leave_each(feeds))
         except Exception as error:  # noqa: BLE001 -- layers raise what they like
             logger.warning(
                 "The broker keeps groups that are left: %r",
@@ -255,12 +254,12 @@ class Hub:
                 extra={"event": "broker_keeps_groups"},
             )
 
-    async def _leave_each(self, feeds: Iterator[Feed], channel: str) -> None:
+    async def _leave_each(self, feeds: Iterator[Feed]) -> None:
         for feed in feeds:
             async with feed.lock:
                 # Also where the hub doesn't know whether it is a member.
                 feed.member = False
-                await self.layer.group_discard(group_of(feed.key), channel)
+                await self.layer.group_discard(group_of(feed.key), self.channel)
 
     def _note_due(self, due: float) -> None:
         if self.next_due is None or due < self.next_due:

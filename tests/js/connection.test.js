@@ -104,6 +104,19 @@ describe("a socket", () => {
     }
   });
 
+  it("stays open whatever a newer server says, and learns by the next ping what it missed", () => {
+    const { WebSocket, connection, store } = openPage();
+    const socket = WebSocket.last;
+    socket.say({ ...changes(5, 6), v: 2 });
+    socket.say({ type: "gossip", v: 1, revision: 7 });
+    assert.deepEqual([store.revision, connection.state], [5, "open"]);
+    socket.say({ type: "ping", epoch: "e1", revision: 6, later: 1 });
+    assert.deepEqual(socket.sent.at(-1), { type: "sync", since: 5, epoch: "e1" });
+    socket.say({ ...changes(5, 6), later: { field: 1 } });
+    assert.deepEqual([store.revision, connection.state], [6, "open"]);
+    assert.equal(WebSocket.made.length, 1);
+  });
+
   it("is probed on waking, and replaced when no pong comes in 5 s", async () => {
     const { WebSocket, clock, connection } = openPage();
     connection.wake();
@@ -194,6 +207,26 @@ describe("coming back", () => {
       await clock.advance(1);
       assert.equal(WebSocket.made.length, 2);
     }
+  });
+
+  it("shows nothing of a restart, nor polls, while both of two servers send it away", async () => {
+    const { WebSocket, clock, fetch, connection } = openPage();
+    clock.chance = 0.999999;
+    WebSocket.last.say({ type: "restart", retry_ms: 4_000 });
+    WebSocket.last.drop(4012);
+    await clock.advance(4_000);
+    assert.equal(WebSocket.made.length, 2);
+    WebSocket.last.say({ type: "restart", retry_ms: 5_000 });
+    WebSocket.last.drop(4012);
+    await clock.advance(4_999);
+    assert.equal(WebSocket.made.length, 2);
+    await clock.advance(1);
+    assert.equal(WebSocket.made.length, 3);
+    assert.equal(connection.isStale, false);
+    assert.equal(fetch.requests.length, 0);
+    WebSocket.last.say(changes(5, 6));
+    await clock.advance(10_000);
+    assert.deepEqual([connection.state, connection.isStale, fetch.requests.length], ["open", false, 0]);
   });
 
   it("spreads a crowd over 5 s when a restart came without a word", async () => {
