@@ -13,6 +13,7 @@ from .expiry import expire
 from .hub import Hub, get_hub
 from .origins import is_allowed
 from .protocol import CloseCode, MalformedFrameError, Position
+from .readers import DatabaseLostError
 from .reconciler import reconcile
 from .sessions import Login
 from .sockets import Send, Socket
@@ -49,7 +50,12 @@ async def _serve(scope: dict[str, Any], receive: Receive, socket: Socket) -> Non
         return
     hub = own_hub()
     begun = hub.loop.time()
-    login = None if hub.draining else await _identify(scope, hub)
+    try:
+        login = None if hub.draining else await _identify(scope, hub)
+    except DatabaseLostError:
+        metrics.HANDSHAKES.add("unavailable")
+        socket.close(CloseCode.UNAVAILABLE)
+        return
     # Asked now, because it may have begun during the read.
     if hub.draining:
         metrics.HANDSHAKES.add("draining")

@@ -11,6 +11,7 @@ from django.core.exceptions import ObjectDoesNotExist
 from . import metrics, protocol
 from .feeds import Feed
 from .protocol import Ack, CloseCode, MalformedFrameError, Ping, Position, Sync
+from .readers import DatabaseLostError
 from .sockets import Socket
 
 Receive = Callable[[], Awaitable[dict[str, Any]]]
@@ -185,6 +186,8 @@ class Conversation:
         except ObjectDoesNotExist:
             # Deleted since the session was looked up.
             self._socket.close(CloseCode.SIGNED_OUT)
+        except DatabaseLostError:
+            self._socket.close(CloseCode.UNAVAILABLE)
         except Exception as error:  # noqa: BLE001 -- hold() raises it
             self._error = error
             self._socket.end()

@@ -102,7 +102,10 @@ HANDSHAKES = Counter(
     "themis_handshakes_total",
     "Sockets that came, by what became of them.",
     "outcome",
-    ["accepted", "draining", "malformed", "signed_out", "wrong_origin"],
+    [
+        *("accepted", "draining", "malformed", "signed_out", "unavailable"),
+        "wrong_origin",
+    ],
 )
 CLOSES = Counter(
     "themis_closes_total",

@@ -27,6 +27,7 @@ class CloseCode(IntEnum):
     FORBIDDEN_ORIGIN = 4403  # poll
     TOO_SLOW = 4408  # come back with backoff
     TOO_MANY = 4429  # poll
+    UNAVAILABLE = 4503  # come back with backoff
 
 
 class MalformedFrameError(ValueError):

@@ -27,7 +27,7 @@ LOST = (InterfaceError, OperationalError)
 
 
 class DatabaseLostError(Exception):
-    """The database does not answer. The log has it already."""
+    """The database does not answer, or not in time. The log has it already."""
 
 
 class Readers:
@@ -56,8 +56,7 @@ class Readers:
         A connection that the database has closed meanwhile is opened again, once.
 
         Raises:
-            DatabaseLostError: the database does not answer.
-            OperationalError: another transaction was in the way (see `is_contention`).
+            DatabaseLostError: the database does not answer, or not in time.
         """
         job = partial(self._read, function, *args, **kwargs)
         reader = sync_to_async(job, thread_sensitive=False, executor=self._threads)
@@ -65,8 +64,9 @@ class Readers:
             answer = await reader()
         except LOST as error:
             if is_contention(error):
-                raise
-            self._go_down(error)
+                logger.warning("The database did not answer in time: %r", error)
+            else:
+                self._go_down(error)
             raise DatabaseLostError from error
         self._come_back()
         return answer

@@ -66,6 +66,7 @@ export const CLOSE = Object.freeze({
   TOO_SLOW: 4408,
   RESTART: 4012,
   TOO_MANY: 4429,
+  UNAVAILABLE: 4503,
 });
 
 /**

@@ -322,7 +322,7 @@ class TestOutage:
     async def test_contention_is_no_outage(self, hub: Hub) -> None:
         contention = OperationalError("canceling statement due to lock timeout")
         contention.__cause__ = LockNotAvailable()
-        with pytest.raises(OperationalError):
+        with pytest.raises(DatabaseLostError):
             await hub.read(raising, contention)
         assert not hub.is_database_down
         assert not hub.suspicion.is_set()

@@ -3,8 +3,10 @@
 import logging
 import threading
 import time
-from concurrent.futures import ThreadPoolExecutor, wait
+from concurrent.futures import Future, ThreadPoolExecutor, wait
+from contextlib import ExitStack
 from datetime import timedelta
+from functools import partial
 from typing import Any
 
 import pytest
@@ -60,6 +62,12 @@ def tell_in_one(*users: User) -> None:
     with transaction.atomic():
         for user in users:
             notify_user(user, "Title")
+
+
+def is_next(told: threading.Event, before: list[Future[None]]) -> bool:
+    """Whether those before are done, and somebody has waited a while for the next."""
+    done = all(end.done() for end in before)
+    return told.is_set() or (done and somebody_waits(seconds=0.1))
 
 
 def titles(change: Changes) -> list[str]:
@@ -975,6 +983,32 @@ class TestClaims:
         colleague.commit()
         assert row is not None
         assert titles_of(mailbox.read_state(ada.pk)) == ["Loser"]
+
+    def test_claims_for_many_wait_half_a_second_in_all(
+        self, transactional_db: None, sent: list[Changes]
+    ) -> None:
+        """Each of six claims is given up after a while that is short of the limit."""
+        users = [make_user(f"user {number}") for number in range(6)]
+        told = threading.Event()
+        with ExitStack() as stack:
+            ends: list[Future[None]] = []
+            for user in users:
+                holder = stack.enter_context(Colleague())
+                holder.begin()
+                holder.run(notify_user, user, "Held", **SOURCE, deduplicate=True)
+                ends.append(holder.roll_back_when(partial(is_next, told, ends[-1:])))
+            with transaction.atomic():
+                began = time.monotonic()
+                assert notify_users(users, "Mine", **SOURCE, deduplicate=True) == 6
+                waited = time.monotonic() - began
+                given_up = sum(end.done() for end in ends)
+                told.set()
+            for end in ends:
+                end.result(10)
+        # Not because there was nothing more to wait for.
+        assert given_up < 5
+        assert waited < 0.6
+        assert len(sent) == 6
 
     # A call without a transaction has ended when it returns.
     @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from functools import wraps
 from http import HTTPStatus
@@ -12,6 +13,7 @@ from django.core.exceptions import (
     RequestDataTooBig,
     SuspiciousOperation,
 )
+from django.db import InterfaceError, OperationalError
 from django.http import HttpRequest, HttpResponse
 from django.http.multipartparser import MultiPartParserError
 from django.middleware.csrf import CsrfViewMiddleware
@@ -24,11 +26,14 @@ from themis.api.problems import (
     busy,
     not_signed_in,
     too_large,
+    unavailable,
     wrong_method,
 )
 from themis.events import encode
 from themis.models import Mailbox
 from themis.transactions import is_contention, outside_transactions
+
+logger = logging.getLogger("themis")
 
 View = Callable[..., HttpResponse]
 
@@ -80,7 +85,17 @@ def _to_problem(error: Exception) -> ProblemError | None:
     if isinstance(error, Mailbox.DoesNotExist):
         # The account has been deleted since the session was looked up.
         return not_signed_in()
-    return busy() if is_contention(error) else None
+    if isinstance(error, OperationalError | InterfaceError):
+        return _of_the_database(error)
+    return None
+
+
+def _of_the_database(error: Exception) -> ProblemError:
+    if is_contention(error):
+        return busy()
+    # In a line: all pages that poll come here while it lasts.
+    logger.error("The database does not answer a request: %r", error)
+    return unavailable()
 
 
 def _admit(request: HttpRequest, allowed: str, *, public: bool) -> None:

@@ -72,6 +72,15 @@ def wrong_method(allowed: str) -> ProblemError:
     )
 
 
+def unavailable() -> ProblemError:
+    """Return the refusal of a request while the database does not answer."""
+    return ProblemError(
+        HTTPStatus.SERVICE_UNAVAILABLE,
+        _("That didn't work just now; try again."),
+        headers={"Retry-After": "1"},
+    )
+
+
 def busy() -> ProblemError:
     """Return the refusal of a request that would have waited too long for a lock."""
     return ProblemError(
