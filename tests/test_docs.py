@@ -514,6 +514,22 @@ def in_proxy(names: Names) -> Iterator[None]:
 
 
 @contextmanager
+def in_token(names: Names) -> Iterator[None]:
+    ada = User.objects.create_user("ada")
+    names["user_of_token"] = {"hers": ada}.get
+    yield
+    seen: list[Any] = []
+
+    async def application(scope: Any, receive: Any, send: Any) -> None:
+        seen.append(scope["user"])
+
+    middleware = names["TokenMiddleware"](application)
+    for query in (b"token=hers", b"token=another", b""):
+        asyncio.run(middleware({"query_string": query}, None, None))
+    assert seen == [ada, None, None]
+
+
+@contextmanager
 def in_fixtures(names: Names) -> Iterator[None]:
     ada = User.objects.create_user("ada")
     UserProfile.objects.update(notification_min_level="success")

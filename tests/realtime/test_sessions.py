@@ -16,6 +16,7 @@ from django.contrib.auth import SESSION_KEY
 from django.contrib.auth.models import User
 from django.contrib.sessions.models import Session
 from django.db import connections
+from django.db.backends.utils import CursorWrapper
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 from pytest_django import Settings
@@ -37,6 +38,8 @@ from tests.waiting import await_until
 from themis.notifications import anotify_user
 
 pytestmark = pytest.mark.usefixtures("hubs", "unchecked")
+
+TABLES = ["django_session", "auth_user", "themis_mailbox", "themis_usernotification"]
 
 
 @pytest.fixture
@@ -175,6 +178,31 @@ class TestHandshake:
         statements = await sync_to_async(count)()
         assert ["django_session" in sql for sql in statements] == [True, False]
         assert "auth_user" in statements[1]
+
+    async def test_all_of_it_takes_a_statement_for_each_thing_that_is_read(
+        self, ada: User, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        browser = await browse(ada)
+        async with browser.tab() as page:
+            (frame,) = await page.frames(1)
+        read: list[str] = []
+        execute = CursorWrapper.execute
+
+        def record(cursor: Any, sql: str, params: Any = None) -> Any:
+            read.append(next(table for table in TABLES if table in sql))
+            return execute(cursor, sql, params)
+
+        position = {"since": frame["revision"], "epoch": frame["epoch"]}
+        with monkeypatch.context() as patch:
+            patch.setattr(CursorWrapper, "execute", record)
+            async with browser.tab() as page:
+                await page.frames(1)
+            assert read == TABLES
+            read.clear()
+            async with browser.tab(query=position) as page:
+                await page.frames(1)
+            # Nothing is new; the last asks whether the answer is whole.
+            assert read == [*TABLES[:3], "themis_mailbox"]
 
     async def test_a_slow_request_does_not_hold_it_up(self, ada: User) -> None:
         """The thread that all synchronous code of a process shares is busy."""
