@@ -178,11 +178,22 @@ def check_broadcaster(**_: Any) -> list[CheckMessage]:
 
 @register(TAG, deploy=True)
 def check_channel_layer(**_: Any) -> list[CheckMessage]:
-    """W007: pushes end at the process that sends them."""
+    """W007, W008: pushes end at the process that sends them, or get lost in bursts."""
     if settings.broadcaster != CHANNELS_BROADCASTER:
         return []
     layers = getattr(django_settings, "CHANNEL_LAYERS", {})
     backend = layers.get("default", {}).get("BACKEND")
+    if backend == "channels_redis.core.RedisChannelLayer":
+        return [
+            Warning(
+                "RedisChannelLayer drops what comes in bursts, without an error: the "
+                "pages of a process share room for 100 messages. Checks repair it, "
+                "later.",
+                hint="Set CHANNEL_LAYERS to "
+                "channels_redis.pubsub.RedisPubSubChannelLayer.",
+                id="themis.W008",
+            )
+        ]
     if backend not in {None, "channels.layers.InMemoryChannelLayer"}:
         return []
     return [

@@ -1,5 +1,6 @@
 """Metrics: each number moves with what it counts, and by as much."""
 
+import asyncio
 import math
 import subprocess
 import sys
@@ -11,7 +12,9 @@ from django.contrib.auth.models import User
 from django.db import transaction
 from prometheus_client.parser import text_string_to_metric_families
 
+from realtime import hub as hub_module
 from realtime import metrics
+from realtime.draining import empty, send_away
 from realtime.hub import Hub
 from realtime.metrics import BUCKETS, CODES, METRICS, Counter, Histogram
 from realtime.operations import Operations
@@ -143,6 +146,35 @@ class TestSockets:
         await await_until(lambda: pages.revisions == [[9], [9]])
         assert await growth.of("themis_frames_total", "state") == 2
         assert await growth.of("themis_frames_total", "push") == 0
+
+    async def test_who_is_sent_away_is_told_to_come_back(
+        self, hub: Hub, growth: Growth
+    ) -> None:
+        Pages(hub, 1, 3)
+        hub.retry_ms = 1000
+        send_away(hub, Socket(Wire()))
+        assert await growth.of("themis_frames_total", "restart") == 1
+        assert await growth.of("themis_closes_total", "4012") == 1
+        await empty(hub)
+        assert await growth.of("themis_frames_total", "restart") == 4
+        assert await growth.of("themis_closes_total", "4012") == 4
+
+    async def test_pings_are_counted(
+        self, hub: Hub, growth: Growth, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        Pages(hub, 1, 2)
+        sleep = asyncio.sleep
+
+        async def pass_quickly(_seconds: float) -> None:
+            await sleep(0)
+
+        monkeypatch.setattr(asyncio, "sleep", pass_quickly)
+        beating = asyncio.create_task(hub._beat())
+        for _ in range(hub_module.PING_SECONDS + 1):
+            await sleep(0)
+        beating.cancel()
+        monkeypatch.undo()
+        assert await growth.of("themis_frames_total", "ping") >= 2
 
 
 @pytest.mark.usefixtures("hubs", "box")
