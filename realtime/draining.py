@@ -61,7 +61,7 @@ async def drain(hub: Hub) -> None:
 
 
 async def empty(hub: Hub) -> None:
-    """Send the pages of *hub* away, then leave its groups; takes 3.5 s at most."""
+    """Send the pages of *hub* away, then leave its groups: some 3.5 s at most."""
     begun = hub.loop.time()
     count = len(_open_sockets(hub))
     hub.retry_ms = retry_ms_for(count)

@@ -340,5 +340,11 @@ class _Rest:
         try:
             yield self._waiting
         except BaseException as error:  # noqa: BLE001 -- what has begun has to know
-            yield self._begun.throw(error)
-        yield from self._begun
+            try:
+                waiting = self._begun.throw(error)
+            except StopIteration:
+                # It takes that for its end, as the close of websockets does.
+                return
+            yield from _Rest(self._begun, waiting).__await__()
+        else:
+            yield from self._begun

@@ -1,6 +1,7 @@
 """One socket: what it is offered, and what leaves it, in order, whatever the server."""
 
 import asyncio
+import contextlib
 
 import pytest
 from autobahn.exception import Disconnected
@@ -196,6 +197,26 @@ class StuckServer:
         except asyncio.CancelledError:
             self.cancelled = True
             raise
+
+
+async def test_a_send_that_takes_a_cancelled_wait_for_its_end_has_ended(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """As websockets' close does, when uvicorn stops while it waits for the page's."""
+    task = asyncio.create_task(asyncio.Event().wait())
+    sent: list[dict[str, object]] = []
+
+    async def send(message: dict[str, object]) -> None:
+        with contextlib.suppress(asyncio.CancelledError):
+            await task
+        sent.append(message)
+
+    socket = Socket(send)
+    socket.close(4012)
+    task.cancel()
+    await socket.flush()
+    assert sent == [{"type": "websocket.close", "code": 4012}]
+    assert caplog.records == []
 
 
 def sized(size: int) -> str:
