@@ -2,6 +2,7 @@
 
 import json
 import os
+import sys
 import urllib.request
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,12 +27,29 @@ class FaultyServer(DaphneServer):
         """Say what breaks from now on; see tests.faults.failpoints.arrange."""
         self._ask("failpoints", json.dumps(failpoints).encode())
 
+    def be_slow(self) -> None:
+        """Keep the thread that all its requests share for 2 s; returns after them."""
+        self._ask("slow", None)
+
     def _ask(self, what: str, body: bytes | None) -> dict[str, Any]:
         with urllib.request.urlopen(
             f"{self.url}/test/{what}", body, timeout=30
         ) as answer:
             said: dict[str, Any] = json.load(answer)
         return said
+
+
+class FaultyUvicorn(FaultyServer):
+    """The same under uvicorn."""
+
+    name = "uvicorn"
+
+    def command(self) -> list[str]:
+        return [
+            *[sys.executable, "-m", "uvicorn", "tests.faults.application:application"],
+            *["--host", "127.0.0.1", "--port", str(self.port)],
+            *["--no-access-log", "--ws-max-size", "65536"],
+        ]
 
 
 @dataclass(frozen=True)

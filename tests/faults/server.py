@@ -1,7 +1,7 @@
 """`python -m tests.faults.server`: the project's server, with points where it breaks.
 
-It answers /test/probe with its numbers, and arranges what is posted to
-/test/failpoints.
+It answers /test/probe with its numbers, arranges what is posted to /test/failpoints,
+and /test/slow when a slow query has ended that a view might make.
 """
 
 import asyncio
@@ -11,8 +11,13 @@ import threading
 from collections import Counter
 from typing import Any
 
+from asgiref.sync import sync_to_async
+
 from server import launch
 from tests.faults import failpoints
+
+# While a slow query is made.
+_slow = threading.Event()
 
 
 def numbers() -> dict[str, Any]:
@@ -35,7 +40,18 @@ def numbers() -> dict[str, Any]:
         "groups": sum(feed.member for feed in feeds),
         "repairs": sum(hub.repairs for hub in hubs),
         "dropped": get_publisher().dropped,
+        "slow": _slow.is_set(),
     }
+
+
+def make_slow_query() -> None:
+    """Keep the thread that all synchronous code of the process shares, for 2 s."""
+    from django.db import connection  # noqa: PLC0415 -- needs the apps
+
+    _slow.set()
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT pg_sleep(2)")
+    _slow.clear()
 
 
 def wrap(application: Any) -> Any:
@@ -47,6 +63,8 @@ def wrap(application: Any) -> Any:
             return
         if scope["path"] == "/test/failpoints":
             failpoints.arrange(**json.loads((await receive())["body"]))
+        if scope["path"] == "/test/slow":
+            await sync_to_async(make_slow_query)()
         body = json.dumps(numbers()).encode()
         start = {"type": "http.response.start", "status": 200, "headers": []}
         await send(start)

@@ -186,6 +186,8 @@ class TestFullPages:
             assert not feed.is_behind(EPOCH, 200)
             feed.catch_up()
             await await_until(lambda: feed._reading is None)
+            # For the other one.
+            assert box.reads[-1] == (1, 200, EPOCH)
             full.say({"type": "ping"})
             assert len(full.wire.revisions) == told
             full.say({"type": "ack", "revision": told - 1})

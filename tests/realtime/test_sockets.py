@@ -290,11 +290,12 @@ class TestSlowPages:
         socket = open_socket(wire)
         full_at = self.fill(socket)
         loop = asyncio.get_running_loop()
-        while loop.time() < full_at + 0.1:
+        while wire.close_code is None:
+            assert loop.time() < full_at + 5
             assert not socket.hear(0)
             await asyncio.sleep(0.01)
-        await await_until(lambda: wire.close_code == 4408)
-        assert 0.2 <= loop.time() - full_at < 2
+        assert wire.close_code == 4408
+        assert loop.time() >= full_at + 0.2
 
     @pytest.mark.parametrize("ahead", [0, 5])
     async def test_when_it_has_read_all_it_goes_on(
@@ -338,8 +339,7 @@ class TestSlowPages:
         socket = open_socket(wire)
         self.fill(socket)
         socket.end()
-        await asyncio.sleep(0.3)
-        assert wire.close_code is None
+        assert socket._alarm is None
 
     async def test_what_waits_in_the_process_is_dropped_for_the_close(
         self, wire: Wire
