@@ -238,7 +238,9 @@ def renew_epochs(seen: Mapping[Any, tuple[str, int]], using: str) -> None:
         OperationalError: the only mailbox was held for half a second.
     """
     boxes = Mailbox.objects.using(using)
-    users = sorted(seen)
+    # Callers may name a user by the text of a key, too.
+    claims = {to_key(user): claim for user, claim in seen.items()}
+    users = sorted(claims)
     for start in range(0, len(users), EPOCHS_PER_TRANSACTION):
         chunk = users[start : start + EPOCHS_PER_TRANSACTION]
         with own_transaction(using, wait_ms=EPOCHS_WAIT_MS) as connection:
@@ -251,7 +253,7 @@ def renew_epochs(seen: Mapping[Any, tuple[str, int]], using: str) -> None:
             back = [
                 box
                 for box in locked
-                if box.epoch == seen[box.pk][0] and box.revision < seen[box.pk][1]
+                if box.epoch == claims[box.pk][0] and box.revision < claims[box.pk][1]
             ]
             for box in back:
                 box.epoch = make_epoch()
@@ -265,7 +267,7 @@ def renew_epochs(seen: Mapping[Any, tuple[str, int]], using: str) -> None:
                 len(back),
                 back[0].pk,
                 back[0].revision,
-                seen[back[0].pk][1],
+                claims[back[0].pk][1],
                 extra={"event": "rewound", "mailboxes": len(back)},
             )
 
