@@ -24,7 +24,9 @@ _deaths: dict[str, int] = {}
 _pauses: dict[str, float] = {}
 # What becomes of messages to groups: shares from 0 to 1.
 _layer: dict[str, float] = {}
+# How often each point was reached, since the last arrangement and ever.
 _reached: Counter[str] = Counter()
+_passed: Counter[str] = Counter()
 _chance = random.Random()  # noqa: S311 -- seeded by `arrange`
 _late: set[asyncio.Task[None]] = set()
 
@@ -35,6 +37,7 @@ def arrange(
     pause: dict[str, float] | None = None,
     layer: dict[str, float] | None = None,
     settings: dict[str, Any] | None = None,
+    constants: dict[str, Any] | None = None,
     mutation: str = "",
     seed: int = 0,
 ) -> None:
@@ -49,6 +52,7 @@ def arrange(
         layer: What share of the messages to groups is: drop, duplicate, delay (and so
             reordered), unknown (preceded by one of a version that is not known).
         settings: Django settings to change.
+        constants: Constants of modules to change: "realtime.hub.LINGER_SECONDS".
         mutation: Of `mutations.MUTATIONS`.
         seed: Of the choice which.
     """
@@ -56,7 +60,7 @@ def arrange(
 
     from realtime.hub import running_hubs  # noqa: PLC0415 -- needs the apps
 
-    mutations.mutate(mutation)
+    mutations.mutate(mutation, constants or {})
     for name, value in (settings or {}).items():
         setattr(django_settings, name, value)
         for hub in running_hubs():
@@ -75,23 +79,27 @@ def to_environment(given: Mapping[str, Any]) -> dict[str, str]:
     What a process must find in its environment to break in this way.
 
     Args:
-        given: What `arrange` takes, and: constants (see `mutations.set_constants`).
+        given: What `arrange` takes.
     """
     return {VARIABLE: json.dumps(dict(given))}
+
+
+def count(point: str) -> int:
+    """How often the process has been at a point."""
+    return _passed[point]
 
 
 def install() -> None:
     """Make the points, in a process whose apps are ready."""
     given: dict[str, Any] = json.loads(os.environ.get(VARIABLE, "{}"))
-    constants: dict[str, Any] = given.pop("constants", {})
     _install_points()
-    mutations.set_constants(constants)
     arrange(**given)
 
 
 def _reach(point: str) -> None:
     """Be at *point*, in a thread that may wait or die there."""
     _reached[point] += 1
+    _passed[point] += 1
     if _deaths.get(point) == _reached[point]:
         os.kill(os.getpid(), signal.SIGKILL)
     time.sleep(_pauses.get(point, 0))

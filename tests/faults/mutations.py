@@ -3,26 +3,19 @@
 import asyncio
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, ExitStack, contextmanager
-from importlib import import_module
 from typing import Any
 from unittest.mock import patch
 
 _present = ExitStack()
 
 
-def set_constants(constants: Mapping[str, Any]) -> None:
-    """Set constants of modules, such as "realtime.hub.LINGER_SECONDS"."""
-    for path, value in constants.items():
-        module, _, name = path.rpartition(".")
-        assert hasattr(import_module(module), name), path
-        setattr(import_module(module), name, value)
-
-
-def mutate(name: str) -> None:
-    """Have one mutation in this process, and no other; "" = none."""
+def mutate(name: str, constants: Mapping[str, Any]) -> None:
+    """Have one mutation, and these constants, and no other; "" = none."""
     _present.close()
     if name:
         _present.enter_context(MUTATIONS[name]())
+    for path, value in constants.items():
+        _present.enter_context(patch(path, value))
 
 
 @contextmanager

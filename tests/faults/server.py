@@ -41,6 +41,7 @@ def numbers() -> dict[str, Any]:
         "repairs": sum(hub.repairs for hub in hubs),
         "dropped": get_publisher().dropped,
         "slow": _slow.is_set(),
+        "reads": failpoints.count("read"),
     }
 
 
