@@ -119,6 +119,14 @@ def cluster(
         yield cluster
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Whole servers on a busy machine: this limit is for what hangs, too."""
+    for item in items:
+        names = getattr(item, "fixturenames", ())
+        if not THOROUGH and {"cluster", "start_cluster"}.intersection(names):
+            item.add_marker(pytest.mark.timeout(300))
+
+
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     """Show what the scenarios measured."""
     lines = list(figures.table())

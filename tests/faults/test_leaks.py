@@ -35,7 +35,7 @@ class TestChurn:
         writer = cluster.writer()
         people = cluster.people(20 if THOROUGH else 6)
         churn = Churn(cluster, people)
-        # All threads have started and all caches are warm.
+        _warm(cluster, people)
         _run(cluster, churn, writer_seconds=30 if THOROUGH else 2, people=people)
         churn.leave()
         before = _settled(cluster)
@@ -59,6 +59,21 @@ class TestChurn:
         assert after[1] == before[1]
         assert after[2] <= before[2] + SPARE * len(cluster.servers)
         assert len(writer.journal.read_text()) > 0
+
+
+def _warm(cluster: Cluster, people: list[str]) -> None:
+    """Have all threads started, all connections made, all caches filled."""
+    cluster.writers[0].write("users", "warm", *people)
+    pages = cluster.open_all(people, tabs=3)
+    for verb in ("read", "unread"):
+        clicks = [
+            cluster.crowd.post(
+                page, verb, {"ids": [*map(int, page.applied[-1].titles)]}
+            )
+            for page in pages
+        ]
+        for click in clicks:
+            click.result(30)
 
 
 def _run(
