@@ -9,6 +9,7 @@ from bisect import bisect_left
 from collections import Counter
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field
+from operator import itemgetter
 from typing import NamedTuple
 
 from tests.faults.history import ABSENT, PRESENT, TAKEN_BACK, History, Write
@@ -265,11 +266,16 @@ def delays(run: Run) -> Iterator[Objection]:
     if run.staleness is None:
         return
     for page in run.pages:
-        late = [delay for _at, delay in staleness_of(page, run)]
-        if late and max(late) > run.staleness:
-            yield Objection(
-                "stale", page.name, f"knew {max(late):.2f} s late what others wrote"
-            )
+        known = staleness_of(page, run)
+        made, late = max(known, key=itemgetter(1), default=(0.0, 0.0))
+        if late > run.staleness:
+            around = [
+                (round(at - made, 2), state)
+                for at, state in page.states
+                if made - 5 < at < made + late + 5
+            ]
+            what = f"knew {late:.2f} s late what others wrote; its line: {around}"
+            yield Objection("stale", page.name, what)
 
 
 def staleness_of(page: PageLog, run: Run) -> list[tuple[float, float]]:

@@ -66,7 +66,7 @@ class Crowd:
         poll_interval: float = POLL_SECONDS,
     ) -> PageLog:
         """Open a page; its log fills while it goes on."""
-        log = PageLog(f"{user} #{len(self.logs)}", user)
+        log = PageLog(f"{user} #{len(self.logs)}", user, url)
         self.logs[log.name] = log
         self._tell(
             "open",

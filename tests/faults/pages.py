@@ -45,6 +45,7 @@ class PageLog:
 
     name: str
     user: str
+    url: str = ""
     applied: list[Applied] = field(default_factory=list)
     # States of the transport, and since when (seconds since 1970).
     states: list[tuple[float, str]] = field(default_factory=list)
@@ -112,11 +113,11 @@ class PageLog:
                 )
 
     def seconds_out_of_touch(self, begin: float, end: float) -> float:
-        """How long between the two it had neither a socket nor polled."""
+        """How long between the two it had no socket: what it polls may be late."""
         out = 0.0
         for number, (since, state) in enumerate(self.states):
             following = self.states[number + 1 :][:1]
             until = following[0][0] if following else end
-            if state not in {"open", "polling"}:
+            if state != "open":
                 out += max(0.0, min(until, end) - max(since, begin))
         return out

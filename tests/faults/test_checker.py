@@ -69,6 +69,7 @@ def sound() -> Run:
     page = PageLog(
         "ada #0",
         "ada",
+        "",
         [
             frame(None, 0, kind="snapshot"),
             frame(0, 1, 1),

@@ -147,6 +147,16 @@ class _Hand:
             raise
         self._journal.acknowledge(number)
 
+    def everybody(self, title: str, users: list[str]) -> None:
+        """Tell everybody there is; of them *users* have pages."""
+        from django.contrib.auth.models import User  # noqa: PLC0415 -- needs the apps
+
+        from themis.notifications import notify_users  # noqa: PLC0415
+
+        number = self._journal.attempt("users", title, users)
+        notify_users(User.objects.all(), title)
+        self._journal.acknowledge(number)
+
     def stream(
         self,
         seed: int,
@@ -225,6 +235,14 @@ def people(names: list[str]) -> dict[str, str]:
     return sessions
 
 
+def populate(count: int) -> None:
+    """Make users whom nobody knows."""
+    from django.contrib.auth.models import User  # noqa: PLC0415 -- needs the apps
+
+    known = User.objects.count()
+    User.objects.bulk_create(User(username=f"x{known + n}") for n in range(count))
+
+
 def main() -> None:
     import django  # noqa: PLC0415 -- only in the process that writes
 
@@ -237,6 +255,8 @@ def main() -> None:
     obey(
         {
             "people": people,
+            "populate": populate,
+            "everybody": hand.everybody,
             "write": hand.write,
             "cross": hand.cross,
             "stream": hand.stream,
