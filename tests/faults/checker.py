@@ -4,56 +4,13 @@ Every rule is one function that yields its objections, so that each can be seen 
 object (test_checker.py).
 """
 
-import math
-from bisect import bisect_left
 from collections import Counter
-from collections.abc import Collection, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Iterator
 from operator import itemgetter
-from typing import NamedTuple
 
-from tests.faults.history import ABSENT, PRESENT, TAKEN_BACK, History, Write
-from tests.faults.ledger import Books
-from tests.faults.pages import PageLog
-
-
-class Objection(NamedTuple):
-    """What is not as promised: of which kind, where, and what."""
-
-    kind: str
-    where: str
-    what: str
-
-
-class BrokenPromiseError(AssertionError):
-    """What the checker objects to."""
-
-    def __init__(self, objections: Collection[Objection], replay: str) -> None:
-        self.objections = list(objections)
-        lines = [f"{kind}: {where}: {what}" for kind, where, what in self.objections]
-        more = f"... and {len(lines) - 30} more" if len(lines) > 30 else ""
-        super().__init__("\n".join(["", *lines[:30], more, replay]))
-
-    @property
-    def kinds(self) -> set[str]:
-        return {objection.kind for objection in self.objections}
-
-
-@dataclass
-class Run:
-    """All that is known of a run when it is over."""
-
-    books: Books
-    pages: list[PageLog]
-    history: History = field(default_factory=History)
-    # Errors that a fault excuses: a part of their text.
-    excused: tuple[str, ...] = ()
-    # How long a page in touch may not know of a revision (seconds).
-    staleness: float | None = None
-    # When the broker was in trouble (seconds since 1970).
-    troubles: list[tuple[float, float]] = field(default_factory=list)
-    # Ids of what was put away once: a page may first hear of it when it is back.
-    restored: set[str] = field(default_factory=set)
+from tests.faults.history import ABSENT, PRESENT, TAKEN_BACK, Write
+from tests.faults.runs import Objection, Run
+from tests.faults.staleness import staleness_of
 
 
 def examine(run: Run) -> list[Objection]:
@@ -276,40 +233,3 @@ def delays(run: Run) -> Iterator[Objection]:
             ]
             what = f"knew {late:.2f} s late what others wrote; its line: {around}"
             yield Objection("stale", page.name, what)
-
-
-def staleness_of(page: PageLog, run: Run) -> list[tuple[float, float]]:
-    """When each revision was made, and how long the page, in touch, didn't know it.
-
-    What a host wrote in a transaction of its own was made with its commit.
-    """
-    commits: dict[int | None, float] = {}
-    by_title = run.history.by_title
-    for row in run.books.rows_of(page.user):
-        for write in by_title.get(row.title, [])[:1]:
-            commits[row.created_revision] = write.committed or math.inf
-    found: list[tuple[float, float]] = []
-    for epoch in {frame.epoch for frame in page.applied}:
-        frames = [frame for frame in page.applied if frame.epoch == epoch]
-        told = [frame.revision for frame in frames]
-        moments = run.books.moments.get(page.user, {})
-        for (of, revision), moment in moments.items():
-            # Those after the last are the business of `screens`.
-            if of == epoch and told[0] < revision <= told[-1]:
-                made = min(moment.at, commits.get(revision, math.inf))
-                at = frames[bisect_left(told, revision)].at
-                apart = page.seconds_out_of_touch(made, at)
-                found.append((made, max(0.0, at - made - apart)))
-    return found
-
-
-def worst_staleness(run: Run) -> tuple[float, float]:
-    """The worst while the broker lived, and while it was in trouble (seconds)."""
-    alive = dead = 0.0
-    for page in run.pages:
-        for at, delay in staleness_of(page, run):
-            if any(begin <= at <= end for begin, end in run.troubles):
-                dead = max(dead, delay)
-            else:
-                alive = max(alive, delay)
-    return alive, dead

@@ -15,16 +15,14 @@ from types import TracebackType
 from typing import Any, Self
 
 from tests.faults import figures
-from tests.faults.checker import (
-    BrokenPromiseError,
-    Run,
-    examine,
-    worst_staleness,
-)
+from tests.faults.checker import examine
 from tests.faults.crowd import Crowd
 from tests.faults.history import History
 from tests.faults.pages import PageLog
 from tests.faults.plant import Plant
+from tests.faults.runs import BrokenPromiseError, Run
+from tests.faults.staleness import worst_staleness
+from tests.faults.twins import Twins
 from tests.faults.writer import Writer
 from tests.waiting import wait_until
 
@@ -82,6 +80,7 @@ class Cluster:
 
     def __enter__(self) -> Self:
         self.crowd = self._stack.enter_context(Crowd())
+        self.twins = self._stack.enter_context(Twins())
         self._unhandled = self.plant.count_unhandled()
         self._repaired = self._count_repairs()
         return self
@@ -156,6 +155,13 @@ class Cluster:
         self.pages.append(page)
         return page
 
+    def open_twin(self, user: str, server: int = 0) -> PageLog:
+        """Open a page of the user that is the twin of the shipped one."""
+        url = self.links[server].url
+        page = self.twins.open(user, self.sessions[user], url)
+        self.pages.append(page)
+        return page
+
     def open_all(
         self, users: Collection[str], tabs: int = 1, **options: Any
     ) -> list[PageLog]:
@@ -198,6 +204,7 @@ class Cluster:
             self.all_open(within=within)
             wait_until(self._is_settled, within=within)
         self.crowd.look()
+        self.twins.look()
 
     def _is_settled(self) -> bool:
         if self.ledger.count_pending():

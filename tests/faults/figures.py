@@ -1,7 +1,7 @@
 """What the scenarios of one run measured, for the table at its end."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 
@@ -23,8 +23,20 @@ _figures: list[Figure] = []
 
 
 def note(name: str, **measured: Any) -> None:
-    """Keep what a scenario has measured."""
-    _figures.append(Figure(name, **measured))
+    """Keep what a scenario has measured; one that is judged again adds to it."""
+    new = Figure(name, **measured)
+    known = next((figure for figure in _figures if figure.name == name), None)
+    if known is not None:
+        _figures.remove(known)
+        deads = [dead for dead in (known.dead, new.dead) if dead is not None]
+        new = replace(
+            new,
+            survived=known.survived and new.survived,
+            alive=max(known.alive, new.alive),
+            dead=max(deads, default=None),
+            pages=max(known.pages, new.pages),
+        )
+    _figures.append(new)
 
 
 def table() -> Iterable[str]:

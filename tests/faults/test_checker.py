@@ -5,16 +5,12 @@ from pathlib import Path
 
 import pytest
 
-from tests.faults.checker import (
-    BrokenPromiseError,
-    Objection,
-    Run,
-    examine,
-    worst_staleness,
-)
+from tests.faults.checker import examine
 from tests.faults.history import History, Journal, Write
 from tests.faults.ledger import Books, Box, Moment, Row
 from tests.faults.pages import Applied, PageLog, Screen, Shown
+from tests.faults.runs import BrokenPromiseError, Objection, Run
+from tests.faults.staleness import worst_staleness
 
 EPOCH = "an epoch"
 

@@ -11,17 +11,17 @@ from tests.faults.cluster import (
     BUSY,
     SEED,
     SOON,
-    THOROUGH,
     StartCluster,
 )
 from tests.faults.troubles import TROUBLES
 
-SECONDS = 10 if THOROUGH else 4
+SECONDS = 10
 _pairs = list(itertools.combinations(TROUBLES, 2))
 random.Random(SEED).shuffle(_pairs)  # noqa: S311 -- to be repeated
-PAIRS = _pairs[: 8 if THOROUGH else 1]
+PAIRS = _pairs[:8]
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(("first", "second"), PAIRS)
 def test_two_faults_at_once(
     start_cluster: StartCluster, first: str, second: str

@@ -8,7 +8,7 @@ from tests.waiting import wait_until
 
 USERS = 300 if THOROUGH else 40
 READERS = 10_000 if THOROUGH else 500
-PAGES = 2_000 if THOROUGH else 160
+PAGES = 2_000 if THOROUGH else 100
 
 
 class TestBurst:

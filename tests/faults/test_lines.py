@@ -13,7 +13,9 @@ SILENT_SECONDS = 35 / PACE
 
 
 class TestSilence:
-    @pytest.mark.parametrize("kind", ["stalled", "half open"])
+    @pytest.mark.parametrize(
+        "kind", [pytest.param("stalled", marks=pytest.mark.thorough), "half open"]
+    )
     def test_a_line_that_only_looks_open_is_left(
         self, cluster: Cluster, kind: str
     ) -> None:

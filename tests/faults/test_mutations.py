@@ -1,22 +1,22 @@
 """Themis with a fault put in on purpose: the same scenario, and the checker objects.
 
-Each scenario runs twice. On servers that are whole it must pass, so that it is the
-mutation that is seen and nothing else.
+`make faults` runs each scenario a second time: on servers that are whole it must pass,
+so that it is the mutation that is seen and nothing else.
 """
 
 from collections.abc import Callable
 
 import pytest
 
-from tests.faults.checker import BrokenPromiseError, Run
 from tests.faults.cluster import NEVER, Cluster
+from tests.faults.runs import BrokenPromiseError, Run
 from tests.faults.test_crashes import write_and_die
 from tests.waiting import wait_until
 
 Scenario = Callable[[Cluster, str], Run]
 
 # What is to come has come long before; a mutated run waits it out.
-_QUIET = 5.0
+_QUIET = 3.0
 
 
 def leave_work_undone(cluster: Cluster, mutation: str) -> Run:
@@ -89,6 +89,7 @@ class TestTheSuiteSees:
         if mutation.startswith("bump"):
             assert "deadlock detected" in str(caught.value)
 
+    @pytest.mark.thorough
     def test_nothing_where_nothing_is_wrong(
         self, cluster: Cluster, mutation: str, scenario: Scenario, kinds: set[str]
     ) -> None:

@@ -2,6 +2,8 @@
 
 import time
 
+import pytest
+
 from tests.faults.cluster import BUSY, NEVER, THOROUGH, Cluster
 
 
@@ -11,8 +13,11 @@ class TestKicks:
         cluster.check_every(NEVER)
         writer = cluster.writer()
         people = cluster.people(5)
-        cluster.open_all(people, tabs=2)
-        seconds = 30 if THOROUGH else 4
+        cluster.open_all(people)
+        for person in people:
+            cluster.open_twin(person, cluster.chance.randrange(2))
+        cluster.all_open()
+        seconds = 30 if THOROUGH else 3
         done = writer.stream(cluster.seed, people, seconds=seconds)
         end = time.monotonic() + seconds
         while time.monotonic() < end:
@@ -23,6 +28,7 @@ class TestKicks:
 
 
 class TestDrops:
+    @pytest.mark.thorough
     def test_a_network_that_goes_for_2_s_again_and_again(
         self, cluster: Cluster
     ) -> None:
@@ -31,7 +37,7 @@ class TestDrops:
         writer = cluster.writer()
         people = cluster.people(5)
         cluster.open_all(people)
-        times = 8 if THOROUGH else 1
+        times = 8
         done = writer.stream(cluster.seed, people, seconds=times * 3.5)
         for _ in range(times):
             time.sleep(1)
