@@ -117,7 +117,7 @@ class Cluster:
 
     def arrange(self, **failpoints: Any) -> None:
         """Arrange failpoints in all servers and writers."""
-        self._is_mutated = bool(failpoints.get("mutation"))
+        self._is_mutated = bool(failpoints.get("mutations"))
         for server in self.servers:
             server.arrange(**failpoints)
         for writer in self.writers:

@@ -11,10 +11,10 @@ import random
 import signal
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from tests.faults import mutations
+from tests.faults.mutations import mutate
 
 VARIABLE = "THEMIS_TEST_FAILPOINTS"
 
@@ -38,7 +38,7 @@ def arrange(
     layer: dict[str, float] | None = None,
     settings: dict[str, Any] | None = None,
     constants: dict[str, Any] | None = None,
-    mutation: str = "",
+    mutations: Sequence[str] = (),
     seed: int = 0,
 ) -> None:
     """
@@ -53,14 +53,14 @@ def arrange(
             reordered), unknown (preceded by one of a version that is not known).
         settings: Django settings to change.
         constants: Constants of modules to change: "realtime.hub.LINGER_SECONDS".
-        mutation: Of `mutations.MUTATIONS`.
+        mutations: Of `mutations.MUTATIONS`.
         seed: Of the choice which.
     """
     from django.conf import settings as django_settings  # noqa: PLC0415 -- if set up
 
     from realtime.hub import running_hubs  # noqa: PLC0415 -- needs the apps
 
-    mutations.mutate(mutation, constants or {})
+    mutate(mutations, constants or {})
     for name, value in (settings or {}).items():
         setattr(django_settings, name, value)
         for hub in running_hubs():

@@ -1,7 +1,7 @@
 """Faults put into Themis on purpose: a suite that sees nothing of them is no proof."""
 
 import asyncio
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from typing import Any
 from unittest.mock import patch
@@ -9,10 +9,10 @@ from unittest.mock import patch
 _present = ExitStack()
 
 
-def mutate(name: str, constants: Mapping[str, Any]) -> None:
-    """Have one mutation, and these constants, and no other; "" = none."""
+def mutate(names: Collection[str], constants: Mapping[str, Any]) -> None:
+    """Have these mutations and constants, and no others."""
     _present.close()
-    if name:
+    for name in names:
         _present.enter_context(MUTATIONS[name]())
     for path, value in constants.items():
         _present.enter_context(patch(path, value))
