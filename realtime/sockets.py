@@ -68,10 +68,11 @@ class Socket:
     `SLOW_SECONDS` without an answer it is closed with `CloseCode.TOO_SLOW`. Over
     `FULL_BYTES` beyond the last revision that the page has acknowledged it is *full*:
     nothing is sent but what the page asks for, and it is closed as well if it stays so
-    for `SLOW_SECONDS`.
+    for `SLOW_SECONDS`. Of a page that never acknowledges, any frame stands for that.
     """
 
     __slots__ = (
+        "_acknowledges",
         "_alarm",
         "_alarm_at",
         "_full_since",
@@ -101,6 +102,7 @@ class Socket:
         self.sent = 0
         self._read = 0
         self._mark = (0, 0)
+        self._acknowledges = False
         # With how many sent something has to be done, and what is done when it is late.
         self._alarm_at: float = SLOW_BYTES
         self._alarm: asyncio.TimerHandle | None = None
@@ -187,7 +189,10 @@ class Socket:
         Returns whether the page was full and no longer is: then it may have missed
         something.
         """
-        if revision is not None and self.revision is not None:
+        if revision is None and not self._acknowledges:
+            self._read = self.sent
+        elif revision is not None and self.revision is not None:
+            self._acknowledges = True
             has_all = revision >= self.revision
             if has_all or revision >= self._mark[0]:
                 self._read = self.sent if has_all else self._mark[1]

@@ -167,6 +167,8 @@ class TestFullPages:
         async with Connection(account()) as full, Connection(account()) as other:
             await full.frames(1)
             await other.frames(1)
+            full.say({"type": "ack", "revision": 0})
+            await await_until(lambda: full.inbox_size == 0)
             reads = len(box.reads)
             (hub,) = running_hubs()
             for revision in range(1, 201):
@@ -201,6 +203,8 @@ class TestFullPages:
     async def test_what_it_asks_for_comes_when_it_has_read(self, box: Box) -> None:
         async with Connection(account()) as page:
             await page.frames(1)
+            page.say({"type": "ack", "revision": 0})
+            await await_until(lambda: page.inbox_size == 0)
             (hub,) = running_hubs()
             (socket,) = hub.feeds["1"].sockets
             revision = 0

@@ -261,6 +261,19 @@ class TestSlowPages:
         await asyncio.sleep(0.3)
         assert wire.close_code is None
 
+    async def test_one_that_speaks_and_never_acknowledges_is_sent_all(
+        self, wire: Wire
+    ) -> None:
+        socket = open_socket(wire)
+        self.fill(socket)
+        assert socket.hear()
+        for revision in range(1_000, 1_400):
+            socket.offer(make_push(revision + 1, since=socket.revision))
+            socket.hear()
+        assert wire.revisions[-400:] == list(range(1_001, 1_401))
+        await asyncio.sleep(0.3)
+        assert wire.close_code is None
+
     async def test_what_is_sent_is_counted_in_bytes(self, wire: Wire) -> None:
         socket = open_socket(wire)
         socket.send_text("𝄞\ud800" * 10)
@@ -272,6 +285,7 @@ class TestSlowPages:
         self, wire: Wire
     ) -> None:
         socket = open_socket(wire)
+        socket.hear(0)
         for revision in range(1, 400):
             # What it misses is no gap, and nothing for the reconciler to repair.
             assert socket.offer(make_push(revision))
