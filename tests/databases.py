@@ -21,7 +21,7 @@ server_key = pytest.StashKey[PostgresServer]()
 _ONCE = ("tests/e2e/", "tests/faults/")
 
 _OF_A_SERVER = {"BIND", "PORT", "REDIS_URL"}
-_OF_A_TEST = {"THEMIS_FAULTS", "THEMIS_SEED"}
+_OF_A_TEST = {"THEMIS_FAULTS", "THEMIS_SEED", "THEMIS_SOAK_MINUTES"}
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
