@@ -207,10 +207,10 @@ class Cluster:
         self.twins.look()
 
     def _is_settled(self) -> bool:
-        if self.ledger.count_pending():
-            return False
-        boxes = self.ledger.boxes()
-        return all(
+        # Each glance is a connection, which costs what the servers need.
+        time.sleep(0.1)
+        boxes, pending = self.ledger.glance()
+        return not pending and all(
             page.position == (boxes[page.user].epoch, boxes[page.user].revision)
             for page in self.pages
             if not page.is_closed

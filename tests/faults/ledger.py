@@ -137,14 +137,8 @@ class Ledger:
             known[epoch, revision] = Moment(at, unread)
         return books
 
-    def boxes(self) -> dict[str, Box]:
-        """Where the mailboxes stand."""
-        with self._connect() as connection:
-            rows = connection.execute(_BOXES).fetchall()
-        return {user: Box(*box) for user, *box in rows}
-
-    def count_pending(self) -> int:
-        """How many rows, deletions and wishes wait to be stamped."""
+    def glance(self) -> tuple[dict[str, Box], int]:
+        """Where the mailboxes stand, and how much waits to be stamped."""
         with self._connect() as connection:
             counts = [
                 connection.execute(f"SELECT count(*) FROM {table}").fetchall()  # noqa: S608 -- constants
@@ -154,7 +148,9 @@ class Ledger:
                     "themis_userprofile WHERE pending",
                 )
             ]
-        return sum(count for [(count,)] in counts)
+            rows = connection.execute(_BOXES).fetchall()
+        boxes = {user: Box(*box) for user, *box in rows}
+        return boxes, sum(count for [(count,)] in counts)
 
     @contextlib.contextmanager
     def _connect(self) -> Iterator[Any]:

@@ -49,6 +49,7 @@ class TestSilence:
             )
 
 
+@pytest.mark.thorough
 class TestPieces:
     def test_single_bytes_and_late(self, cluster: Cluster) -> None:
         """To pages, to Redis and to the database."""

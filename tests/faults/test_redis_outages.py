@@ -61,10 +61,11 @@ class TestKilled:
         assert_nobody_waited(cluster)
 
 
+@pytest.mark.thorough
 class TestFrozen:
     def test_while_all_write(self, cluster: Cluster, people: list[str]) -> None:
         assert cluster.redis_server is not None
-        frozen = 60 if THOROUGH else 2
+        frozen = 60
         with cluster.trouble():
             done = cluster.writers[0].stream(cluster.seed, people, seconds=frozen + 1)
             time.sleep(0.5)
@@ -94,13 +95,11 @@ class TestSubscribers:
         assert cluster.repairs() > 0
 
 
+@pytest.mark.thorough
 class TestFull:
     @pytest.mark.parametrize(
         ("name", "value", "usual"),
-        [
-            ("maxmemory", "1", "0"),
-            pytest.param("maxclients", "1", "10000", marks=pytest.mark.thorough),
-        ],
+        [("maxmemory", "1", "0"), ("maxclients", "1", "10000")],
     )
     def test_it_takes_nothing_more(
         self, cluster: Cluster, people: list[str], name: str, value: str, usual: str
@@ -113,7 +112,7 @@ class TestFull:
             try:
                 client.client_kill_filter(_type="normal", skipme=True)
                 client.client_kill_filter(_type="pubsub")
-                writer.stream(cluster.seed, people, seconds=2)()
+                writer.stream(cluster.seed, people, seconds=5)()
                 # Somebody comes just then.
                 cluster.all_open([cluster.open(people[0])])
             finally:
