@@ -13,8 +13,9 @@ from themis.broadcasters import BaseBroadcaster
 from themis.conf import settings
 from themis.events import Changes, encode
 
+from .broker import is_local
 from .groups import EVERY_HUB, group_of
-from .hub import is_local, running_hubs
+from .hub import running_hubs
 from .publishing import get_publisher
 
 if TYPE_CHECKING:

@@ -45,26 +45,26 @@ async def probe(hub: Hub) -> float:
         LostError: it did not come within `PATIENCE_SECONDS`.
         Exception: the broker did not take it; layers raise what they like.
     """
-    channel = await hub.find_channel()
+    channel = await hub.broker.find_channel()
     name = uuid4().hex
     begun = hub.loop.time()
-    arrival = hub.echoes[name] = hub.loop.create_future()
+    arrival = hub.broker.echoes[name] = hub.loop.create_future()
     try:
         async with asyncio.timeout(PATIENCE_SECONDS):
-            await hub.layer.send(channel, {"type": "themis.echo", "name": name})
+            await hub.broker.layer.send(channel, {"type": "themis.echo", "name": name})
         left = begun + PATIENCE_SECONDS - hub.loop.time()
         for patience in (left, GRACE_SECONDS):
             await asyncio.wait([arrival], timeout=max(patience, 0))
         if not arrival.done():
             raise LostError
     finally:
-        hub.echoes.pop(name, None)
+        hub.broker.echoes.pop(name, None)
     return hub.loop.time() - begun
 
 
 async def watch_broker(hub: Hub) -> None:
     """Notice, for ever, when the broker of *hub* fails and when it is back."""
-    if hub.is_local:
+    if hub.broker.is_local:
         return
     in_a_row = 0
     joined_at = hub.loop.time()
@@ -74,12 +74,12 @@ async def watch_broker(hub: Hub) -> None:
         try:
             took = await probe(hub)
             in_a_row += 1
-            is_back = hub.is_failing and in_a_row == 1
+            is_back = hub.broker.is_failing and in_a_row == 1
             if is_back or hub.loop.time() - joined_at > REJOIN_SECONDS:
-                await hub.join_again()
+                await hub.broker.join_again()
                 joined_at = hub.loop.time()
             else:
-                await hub.join_missing()
+                await hub.broker.join_missing()
         except Exception as error:  # noqa: BLE001 -- layers raise what they like
             in_a_row = 0
             _fail(hub, error)
@@ -88,8 +88,8 @@ async def watch_broker(hub: Hub) -> None:
             if is_back:
                 # What was published while connections came back reached nobody.
                 hub.suspicion.set()
-            if hub.is_failing and in_a_row >= TRUSTED_AFTER:
-                hub.is_failing = False
+            if hub.broker.is_failing and in_a_row >= TRUSTED_AFTER:
+                hub.broker.is_failing = False
                 logger.warning(
                     "The broker brings messages again.", extra={"event": "broker_back"}
                 )
@@ -97,10 +97,10 @@ async def watch_broker(hub: Hub) -> None:
 
 def _fail(hub: Hub, error: Exception) -> None:
     metrics.LOST_CANARIES.add()
-    hub.answers = False
-    if hub.is_failing:
+    hub.broker.answers = False
+    if hub.broker.is_failing:
         return
-    hub.is_failing = True
+    hub.broker.is_failing = True
     hub.suspicion.set()
     logger.warning(
         "The broker does not bring messages, so the database is asked: %r",
@@ -111,4 +111,4 @@ def _fail(hub: Hub, error: Exception) -> None:
 
 @metrics.BROKER_UP.read_by
 def _count_hubs_that_work() -> int:
-    return int(not any(hub.is_failing for hub in running_hubs()))
+    return int(not any(hub.broker.is_failing for hub in running_hubs()))

@@ -77,7 +77,7 @@ async def _serve(scope: dict[str, Any], receive: Receive, socket: Socket) -> Non
     # What was read may be older than what the hub has heard meanwhile.
     hub.endings.doubt_again(feed.key, since=begun)
     try:
-        await Conversation(socket, feed, hub.join_group).hold(receive, position)
+        await Conversation(socket, feed, hub.broker.join).hold(receive, position)
     finally:
         hub.remove(socket, feed)
 

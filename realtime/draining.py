@@ -75,7 +75,7 @@ async def empty(hub: Hub) -> None:
     # Here too, because uvicorn ends by the signal, and then nothing is flushed at exit.
     flush = asyncio.to_thread(get_publisher().flush, FLUSH_SECONDS)
     flushing = asyncio.create_task(flush)
-    await hub.leave_groups()
+    await hub.broker.leave_all()
     await asyncio.wait([flushing], timeout=FLUSH_SECONDS)
     took = hub.loop.time() - begun
     extra = {"event": "drained", "seconds": round(took, 1)}

@@ -8,22 +8,19 @@ once, already encoded, and the same text goes to each of the user's sockets.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 import time
 import weakref
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from functools import partial
 from typing import Any
-
-from channels.layers import InMemoryChannelLayer, get_channel_layer
 
 from themis.conf import settings
 
 from . import metrics
+from .broker import Broker
 from .endings import Endings
 from .feeds import Feed
-from .groups import EVERY_HUB, group_of
 from .protocol import CloseCode, ping_frame
 from .readers import Readers
 from .sockets import Push, Socket
@@ -32,20 +29,8 @@ logger = logging.getLogger("realtime")
 
 # How long a group is kept for a page that comes right back.
 LINGER_SECONDS = 30
-# How long the layer may take to join or leave a group.
-LAYER_SECONDS = 1
-# How many groups are left beside each other when all are.
-LEAVES_AT_ONCE = 10
-# How soon a broker that fails is tried again, and how rarely if it stays away.
-SHORTEST_PAUSE_SECONDS = 0.1
-LONGEST_PAUSE_SECONDS = 8
 # A ping to each page this often; under the usual 60 s of proxies.
 PING_SECONDS = 25
-
-
-def is_local(layer: Any) -> bool:
-    """Tell whether *layer* ends at this process, or there is none."""
-    return layer is None or isinstance(layer, InMemoryChannelLayer)
 
 
 class Hub:
@@ -53,19 +38,8 @@ class Hub:
 
     def __init__(self, alias: str = "default") -> None:
         self.loop = asyncio.get_running_loop()
-        self.layer: Any = get_channel_layer(alias)
         self.feeds: dict[str, Feed] = {}
-        self.channel: str | None = None
-        # Set when the channel has been asked for once, whatever the answer.
-        self._asked = asyncio.Event()
-        # Whether the broker took what it was last asked to: groups are joined then.
-        self.answers = False
-        # Whether the canary has noticed a failure, and does not trust the broker again.
-        self.is_failing = False
-        # How often the broker has refused what, since the process began.
-        self._troubles: dict[str, int] = {}
-        # Messages to itself that are under way through the broker, by name.
-        self.echoes: dict[str, asyncio.Future[None]] = {}
+        self.broker = Broker(self.feeds, self.receive, alias)
         # Losses that the reconciler has repaired: they tell of a sick broker.
         self.repairs = 0
         # When the next mailbox has something that expires, as far as the task knows
@@ -74,7 +48,6 @@ class Hub:
         self.due_earlier = asyncio.Event()
         # Within how many milliseconds pages should come back; None = they may stay.
         self.retry_ms: int | None = None
-        self._has_left = False
         # Set when connections to the database were lost, or the broker failed: what has
         # the database to say?
         self.suspicion = asyncio.Event()
@@ -98,11 +71,6 @@ class Hub:
         return sum(map(len, self._beats))
 
     @property
-    def is_local(self) -> bool:
-        """Whether the layer ends at this process, or there is none."""
-        return is_local(self.layer)
-
-    @property
     def is_database_down(self) -> bool:
         """Whether the database did not answer when it was asked last."""
         return self._readers.is_down
@@ -111,8 +79,8 @@ class Hub:
         """Run the hub's own tasks, and *companions*, until `stop`."""
         _HUBS.add(self)
         jobs = [self._beat(), *(companion(self) for companion in companions)]
-        if not self.is_local:
-            jobs.append(self._listen())
+        if not self.broker.is_local:
+            jobs.append(self.broker.listen())
         self._tasks = [self.loop.create_task(job) for job in jobs]
 
     async def stop(self) -> None:
@@ -130,7 +98,7 @@ class Hub:
         Count *socket* among those of *user*, whose pushes it holds from now on.
 
         Over the limit per user, the oldest is closed. The caller goes on with
-        `join_group` and `Feed.load`, and ends with `remove`.
+        `Broker.join` and `Feed.load`, and ends with `remove`.
         """
         feed = self.feeds.get(str(user))
         if feed is None:
@@ -156,110 +124,18 @@ class Hub:
             leave = partial(self._leave_soon, feed)
             feed.leaving = self.loop.call_later(LINGER_SECONDS, leave)
 
-    async def join_group(self, feed: Feed) -> None:
-        """Hear of the user's pushes; a broker that fails is tried again later."""
-        if self.is_local:
-            return
-        async with feed.lock:
-            if feed.member:
-                return
-            try:
-                async with asyncio.timeout(LAYER_SECONDS):
-                    # The first pages of a process come before its channel.
-                    await self._asked.wait()
-                    # One that is known to fail would cost each page a second.
-                    if self._has_left or not self.answers:
-                        return
-                    await self.layer.group_add(group_of(feed.key), self.channel)
-            except Exception as error:  # noqa: BLE001 -- layers raise what they like
-                self._warn("join a group", error)
-            else:
-                feed.member = True
-
-    async def join_again(self) -> None:
-        """
-        Join every group once more: the broker may have forgotten them.
-
-        Raises:
-            Exception: it refuses; layers raise what they like.
-        """
-        if self._has_left:
-            return
-        async with asyncio.timeout(LAYER_SECONDS):
-            await self.layer.group_add(EVERY_HUB, self.channel)
-        self.answers = True
-        self._asked.set()
-        for feed in self.feeds.values():
-            feed.member = False
-        await self.join_missing()
-
-    async def join_missing(self) -> None:
-        """Join the groups that were refused or left out, up to the first refusal."""
-        for feed in [feed for feed in self.feeds.values() if not feed.member]:
-            await self.join_group(feed)
-            if not feed.member:
-                return
-            # Pages that were here before heard nothing until now.
-            feed.catch_up()
-
-    def _warn(self, what: str, error: Exception) -> None:
-        # At the first, the tenth, the hundredth: enough to see, no flood.
-        self._troubles[what] = count = self._troubles.get(what, 0) + 1
-        if str(count).strip("0") == "1":
-            logger.warning(
-                "The broker does not let this process %s (%d so far): %r",
-                *(what, count, error),
-                extra={"event": "broker_refuses", "what": what, "count": count},
-            )
-
     def _leave_soon(self, feed: Feed) -> None:
-        self._tasks.append(self.loop.create_task(self._leave_group(feed)))
-
-    async def _leave_group(self, feed: Feed) -> None:
         self._tasks = [task for task in self._tasks if not task.done()]
+        self._tasks.append(self.loop.create_task(self._leave(feed)))
+
+    async def _leave(self, feed: Feed) -> None:
         async with feed.lock:
             if feed.sockets:
                 return
-            if feed.member and self.channel is not None:
-                feed.member = False
-                try:
-                    async with asyncio.timeout(LAYER_SECONDS):
-                        await self.layer.group_discard(group_of(feed.key), self.channel)
-                except Exception as error:  # noqa: BLE001 -- layers raise what they like
-                    self._warn("leave a group", error)
+            await self.broker.leave(feed)
             # Only now, so that a page that came back meanwhile joins after the leave.
             if not feed.sockets and self.feeds.get(feed.key) is feed:
                 del self.feeds[feed.key]
-
-    async def leave_groups(self) -> None:
-        """
-        Leave all groups, and join none any more.
-
-        A layer may keep who is in a group beyond the end of the process. One whose
-        broker fails does so: that is logged, and given up after a second.
-        """
-        self._has_left = True
-        if self.channel is None:
-            return
-        feeds = iter(list(self.feeds.values()))
-        try:
-            async with asyncio.timeout(LAYER_SECONDS), asyncio.TaskGroup() as group:
-                group.create_task(self.layer.group_discard(EVERY_HUB, self.channel))
-                for _queue in range(LEAVES_AT_ONCE):
-                    group.create_task(self._leave_each(feeds))
-        except Exception as error:  # noqa: BLE001 -- layers raise what they like
-            logger.warning(
-                "The broker keeps groups that are left: %r",
-                error,
-                extra={"event": "broker_keeps_groups"},
-            )
-
-    async def _leave_each(self, feeds: Iterator[Feed]) -> None:
-        for feed in feeds:
-            async with feed.lock:
-                # Also where the hub doesn't know whether it is a member.
-                feed.member = False
-                await self.layer.group_discard(group_of(feed.key), self.channel)
 
     def _note_due(self, due: float) -> None:
         if self.next_due is None or due < self.next_due:
@@ -267,41 +143,6 @@ class Hub:
             self.due_earlier.set()
 
     # The layer
-
-    async def find_channel(self) -> str:
-        """
-        Return the hub's channel, waiting for it at most `LAYER_SECONDS`.
-
-        Raises:
-            ConnectionError: the broker gives none.
-        """
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(LAYER_SECONDS):
-                await self._asked.wait()
-        if self.channel is None:
-            raise ConnectionError("no channel")
-        return self.channel
-
-    async def _listen(self) -> None:
-        """Receive what the layer brings, for ever; a dead broker is tried again."""
-        pause = SHORTEST_PAUSE_SECONDS
-        while True:
-            try:
-                # It stays, whatever breaks: another would be one more member of each
-                # group, for a broker that remembers those.
-                if self.channel is None:
-                    self.channel = await self.layer.new_channel("themis-hub.")
-                await self.join_again()
-                while True:
-                    self.receive(await self.layer.receive(self.channel))
-                    pause = SHORTEST_PAUSE_SECONDS
-            except Exception as error:  # noqa: BLE001 -- layers raise what they like
-                self._warn("listen to it", error)
-                self.answers = False
-                self._asked.set()
-                await asyncio.sleep(pause)
-                # The pub/sub layer keeps a queue for each channel it failed to make.
-                pause = min(2 * pause, LONGEST_PAUSE_SECONDS)
 
     def receive(self, message: dict[str, Any]) -> None:
         """Take one message of the layer; what another version sends is ignored."""
@@ -325,8 +166,7 @@ class Hub:
                 if (feed := self.feeds.get(user)) is not None:
                     feed.sign_out()
             case {"type": "themis.echo", "name": str(name)}:
-                if (arrival := self.echoes.pop(name, None)) is not None:
-                    arrival.set_result(None)
+                self.broker.hear_echo(name)
             case _:
                 self._receive_ending(message)
 

@@ -142,7 +142,7 @@ async def _ask_database(hub: Hub) -> str:
 
 
 async def _ask_broker(hub: Hub) -> str:
-    if hub.is_local:
+    if hub.broker.is_local:
         return "none"
     try:
         await probe(hub)

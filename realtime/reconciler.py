@@ -39,8 +39,8 @@ def interval_of(hub: Hub) -> float:
     if settings.check_interval is not None:
         # 0 would ask the database without a pause.
         return max(settings.check_interval, SHORTEST_SECONDS)
-    sick = hub.channel is None or hub.is_failing or hub.is_database_down
-    if hub.is_local or sick:
+    sick = hub.broker.channel is None or hub.broker.is_failing or hub.is_database_down
+    if hub.broker.is_local or sick:
         return DEGRADED_SECONDS
     return HEALTHY_SECONDS
 
@@ -110,7 +110,7 @@ async def _repair(hub: Hub) -> None:
     if behind:
         hub.repairs += len(behind)
         metrics.REPAIRS.add(count=len(behind))
-        log = logger.debug if hub.is_local else logger.warning
+        log = logger.debug if hub.broker.is_local else logger.warning
         extra = {"event": "repaired", "mailboxes": len(behind)}
         log("Repaired %d mailboxes whose push was lost.", len(behind), extra=extra)
 

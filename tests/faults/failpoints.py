@@ -126,7 +126,7 @@ def _install_points() -> None:
     from channels_redis.pubsub import RedisPubSubLoopLayer  # noqa: PLC0415
 
     from realtime.broadcasting import ChannelsBroadcaster  # noqa: PLC0415
-    from realtime.hub import Hub  # noqa: PLC0415
+    from realtime.broker import Broker  # noqa: PLC0415
     from themis import mailbox, ringing  # noqa: PLC0415 -- needs the apps
 
     # mypy: what stands in for a method is none.
@@ -135,19 +135,19 @@ def _install_points() -> None:
     broadcaster.broadcast = _before("publish", broadcaster.broadcast)
     reading: Any = mailbox
     reading.read_state = _after("read", reading.read_state)
-    hub: Any = Hub
-    hub.join_group = _pausing_join(hub.join_group)
+    broker: Any = Broker
+    broker.join = _pausing_join(broker.join)
     layer: Any = RedisPubSubLoopLayer
     layer.group_send = _unreliable(layer.group_send)
 
 
 def _pausing_join(join: Callable[..., Any]) -> Callable[..., Any]:
-    async def join_group(hub: Any, feed: Any) -> None:
+    async def pausing_join(broker: Any, feed: Any) -> None:
         await asyncio.sleep(_pauses.get("join", 0))
-        await join(hub, feed)
+        await join(broker, feed)
         await asyncio.sleep(_pauses.get("joined", 0))
 
-    return join_group
+    return pausing_join
 
 
 def _unreliable(send: Callable[..., Any]) -> Callable[..., Any]:

@@ -29,12 +29,12 @@ def _without_reconciler() -> Iterator[None]:
 
 @contextmanager
 def _read_before_join() -> Iterator[None]:
-    from realtime.hub import Hub  # noqa: PLC0415 -- needs the apps
+    from realtime.broker import Broker  # noqa: PLC0415 -- needs the apps
 
-    join: Any = Hub.join_group
+    join: Any = Broker.join
     joining = set()
 
-    async def join_group(self: Any, feed: Any) -> None:
+    async def join_late(self: Any, feed: Any) -> None:
         async def late() -> None:
             # What a busy server may need between two awaits.
             await asyncio.sleep(0.3)
@@ -44,7 +44,7 @@ def _read_before_join() -> Iterator[None]:
         joining.add(task)
         task.add_done_callback(joining.discard)
 
-    with patch.object(Hub, "join_group", join_group):
+    with patch.object(Broker, "join", join_late):
         yield
 
 

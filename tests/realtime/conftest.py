@@ -28,7 +28,7 @@ async def layer() -> FakeLayer:
 async def idle_hub(layer: FakeLayer) -> AsyncIterator[Hub]:
     """The hub of the test's loop, on the fake layer; the test may start it."""
     hub = Hub()
-    hub.layer = layer
+    hub.broker.layer = layer
     yield hub
     await hub.stop()
 

@@ -109,7 +109,7 @@ class TestBroadcasting:
     async def test_within_the_process_the_hub_is_told_from_any_thread(
         self, idle_hub: Hub, settings: Settings
     ) -> None:
-        idle_hub.layer = None
+        idle_hub.broker.layer = None
         idle_hub.start()
         pages = Pages(idle_hub, 1, 2)
         changes = [make_changes(1), make_changes(2), make_changes(1, user=2)]
@@ -123,7 +123,7 @@ class TestBroadcasting:
     async def test_sockets_of_the_gone_are_closed_from_any_thread(
         self, idle_hub: Hub
     ) -> None:
-        idle_hub.layer = None
+        idle_hub.broker.layer = None
         idle_hub.start()
         gone, here = Pages(idle_hub, "ada", 2), Pages(idle_hub, "grace", 1)
         await asyncio.to_thread(ChannelsBroadcaster().disconnect, ["ada", "nobody"])
@@ -135,7 +135,7 @@ class TestBroadcasting:
     def test_a_hub_whose_loop_has_ended_is_no_error(self) -> None:
         async def start() -> Hub:
             hub = Hub()
-            hub.layer = None
+            hub.broker.layer = None
             hub.start()
             return hub
 

@@ -49,7 +49,7 @@ class TestProbe:
     async def test_it_measures_the_round_trip(self, hub: Hub) -> None:
         took = await asyncio.gather(*(probe(hub) for _ in range(10)))
         assert all(0 < seconds < 1 for seconds in took)
-        assert hub.echoes == {}
+        assert hub.broker.echoes == {}
 
     async def test_what_is_not_brought_back_is_lost(
         self, hub: Hub, layer: FakeLayer, monkeypatch: pytest.MonkeyPatch
@@ -57,11 +57,11 @@ class TestProbe:
         async def swallow(channel: str, message: dict[str, Any]) -> None:
             del channel, message
 
-        await hub.find_channel()
+        await hub.broker.find_channel()
         monkeypatch.setattr(layer, "send", swallow)
         with pytest.raises(LostError):
             await probe(hub)
-        assert hub.echoes == {}
+        assert hub.broker.echoes == {}
 
     async def test_only_its_own_message_counts(
         self, hub: Hub, layer: FakeLayer, monkeypatch: pytest.MonkeyPatch
@@ -70,7 +70,7 @@ class TestProbe:
             del channel, message
             hub.receive({"type": "themis.echo", "name": "older"})
 
-        await hub.find_channel()
+        await hub.broker.find_channel()
         monkeypatch.setattr(layer, "send", repeat_an_old_one)
         with pytest.raises(LostError):
             await probe(hub)
@@ -81,7 +81,7 @@ class TestProbe:
         layer.gates["send"].clear()
         with pytest.raises(TimeoutError):
             await probe(hub)
-        assert hub.echoes == {}
+        assert hub.broker.echoes == {}
 
     async def test_without_a_channel_it_fails(
         self, idle_hub: Hub, layer: FakeLayer
@@ -97,7 +97,7 @@ class TestWatch:
         self, watched: Hub, layer: FakeLayer, caplog: pytest.LogCaptureFixture
     ) -> None:
         await some_rounds(layer)
-        assert not watched.is_failing
+        assert not watched.broker.is_failing
         assert not watched.suspicion.is_set()
         assert metrics.BROKER_UP.read() == 1
         assert warnings(caplog) == []
@@ -109,7 +109,7 @@ class TestWatch:
     ) -> None:
         lost = metrics.LOST_CANARIES.values[""]
         layer.errors["send"] = OSError("gone")
-        await await_until(lambda: watched.is_failing)
+        await await_until(lambda: watched.broker.is_failing)
         assert watched.suspicion.is_set()
         assert metrics.BROKER_UP.read() == 0
         await some_rounds(layer)
@@ -122,13 +122,13 @@ class TestWatch:
         self, watched: Hub, layer: FakeLayer, caplog: pytest.LogCaptureFixture
     ) -> None:
         layer.errors["send"] = OSError("gone")
-        await await_until(lambda: watched.is_failing)
+        await await_until(lambda: watched.broker.is_failing)
         watched.suspicion.clear()
         layer.errors.clear()
         await await_until(watched.suspicion.is_set)
-        assert watched.is_failing
+        assert watched.broker.is_failing
         watched.suspicion.clear()
-        await await_until(lambda: not watched.is_failing)
+        await await_until(lambda: not watched.broker.is_failing)
         # One check was enough.
         assert not watched.suspicion.is_set()
         assert len(warnings(caplog)) == 2
@@ -150,9 +150,9 @@ class TestWatch:
             await send(channel, message)
 
         monkeypatch.setattr(layer, "send", send_two_of_three)
-        await await_until(lambda: watched.is_failing)
+        await await_until(lambda: watched.broker.is_failing)
         await await_until(lambda: count > 15)
-        assert watched.is_failing
+        assert watched.broker.is_failing
         assert len(warnings(caplog)) == 1
 
     async def test_groups_are_joined_again_when_it_is_back(
@@ -160,9 +160,9 @@ class TestWatch:
     ) -> None:
         """It may have been restarted, and remember nobody."""
         pages = Pages(watched, 1, 1)
-        await watched.join_group(pages.feed)
+        await watched.broker.join(pages.feed)
         layer.errors["send"] = OSError("gone")
-        await await_until(lambda: watched.is_failing)
+        await await_until(lambda: watched.broker.is_failing)
         layer.groups.clear()
         layer.errors.clear()
         await await_until(lambda: {EVERY_HUB, group_of("1")} <= layer.groups)
@@ -174,7 +174,7 @@ class TestWatch:
     ) -> None:
         layer.errors["group_add"] = OSError("refused")
         pages = Pages(watched, 1, 1)
-        await watched.join_group(pages.feed)
+        await watched.broker.join(pages.feed)
         assert group_of("1") not in layer.groups
         # Back again; and what was told before it was joined is not missed.
         box.revision = 1
@@ -186,7 +186,7 @@ class TestWatch:
         self, watched: Hub, layer: FakeLayer, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         pages = Pages(watched, 1, 1)
-        await watched.join_group(pages.feed)
+        await watched.broker.join(pages.feed)
         layer.groups.clear()
         monkeypatch.setattr(canary, "REJOIN_SECONDS", 0.05)
         await await_until(lambda: {EVERY_HUB, group_of("1")} <= layer.groups)
@@ -196,13 +196,13 @@ class TestWatch:
     ) -> None:
         layer.gates["send"].clear()
         layer.gates["group_add"].clear()
-        await await_until(lambda: watched.is_failing)
+        await await_until(lambda: watched.broker.is_failing)
         joins = layer.calls.count(("group_add", group_of("1")))
         async with asyncio.timeout(0.5):
-            await watched.join_group(Pages(watched, 1, 1).feed)
+            await watched.broker.join(Pages(watched, 1, 1).feed)
         assert layer.calls.count(("group_add", group_of("1"))) == joins
 
     async def test_a_layer_in_the_process_is_not_watched(self, idle_hub: Hub) -> None:
-        idle_hub.layer = None
+        idle_hub.broker.layer = None
         async with asyncio.timeout(5):
             await watch_broker(idle_hub)

@@ -15,6 +15,7 @@ from django.core.exceptions import ObjectDoesNotExist
 from django.db import transaction
 from pytest_django import Settings
 
+from realtime import broker as broker_module
 from realtime import hub as hub_module
 from realtime.groups import EVERY_HUB, group_of
 from realtime.hub import running_hubs
@@ -54,7 +55,7 @@ def grace(transactional_db: None) -> User:
 @pytest.fixture
 def on_fake_layer(layer: FakeLayer, monkeypatch: pytest.MonkeyPatch) -> FakeLayer:
     """The application's hub is on a layer that reaches other processes."""
-    monkeypatch.setattr(hub_module, "get_channel_layer", lambda _alias: layer)
+    monkeypatch.setattr(broker_module, "get_channel_layer", lambda _alias: layer)
     return layer
 
 

@@ -12,8 +12,8 @@ import pytest
 from channels_redis.core import RedisChannelLayer
 from channels_redis.pubsub import RedisPubSubChannelLayer
 
+from realtime import broker as broker_module
 from realtime import draining, publishing
-from realtime import hub as hub_module
 from realtime.draining import Termination, drain, empty, retry_ms_for
 from realtime.groups import EVERY_HUB, group_of
 from realtime.hub import Hub, running_hubs
@@ -303,7 +303,7 @@ class TestGroups:
         for user in range(30):
             socket = Socket(Wire())
             feed = hub.add(socket, user)
-            await hub.join_group(feed)
+            await hub.broker.join(feed)
             # Some of them are only kept for a page that comes right back.
             hub.remove(socket, feed)
         assert layer.groups == {EVERY_HUB, *(group_of(str(n)) for n in range(30))}
@@ -312,13 +312,13 @@ class TestGroups:
 
     async def test_none_is_joined_again(self, hub: Hub, layer: FakeLayer) -> None:
         feed = hub.add(Socket(Wire()), 1)
-        await hub.join_group(feed)
-        await hub.leave_groups()
-        await hub.join_group(feed)
+        await hub.broker.join(feed)
+        await hub.broker.leave_all()
+        await hub.broker.join(feed)
         await asyncio.sleep(0)
         assert layer.groups == set()
         # Nor for a broker that comes back.
-        await hub.join_again()
+        await hub.broker.join_again()
         assert layer.groups == set()
 
     @pytest.mark.parametrize("trouble", ["hangs", "fails"])
@@ -329,16 +329,16 @@ class TestGroups:
         monkeypatch: pytest.MonkeyPatch,
         trouble: str,
     ) -> None:
-        monkeypatch.setattr(hub_module, "LAYER_SECONDS", 0.2)
+        monkeypatch.setattr(broker_module, "LAYER_SECONDS", 0.2)
         for user in range(30):
-            await hub.join_group(hub.add(Socket(Wire()), user))
+            await hub.broker.join(hub.add(Socket(Wire()), user))
         hub.feeds["7"].sockets.clear()
         if trouble == "hangs":
             layer.gates["group_discard"].clear()
         else:
             layer.errors["group_discard"] = ConnectionError()
         begun = hub.loop.time()
-        await hub.leave_groups()
+        await hub.broker.leave_all()
         assert hub.loop.time() - begun < 2
         assert group_of("7") in layer.groups
 
@@ -348,12 +348,14 @@ class TestGroups:
     ) -> None:
         del box
         hub = Hub()
-        hub.layer = kind(hosts=[{"address": redis_server.url, "socket_timeout": None}])
+        hub.broker.layer = kind(
+            hosts=[{"address": redis_server.url, "socket_timeout": None}]
+        )
         hub.start()
         try:
             pages = Pages(hub, 20)
             for feed in hub.feeds.values():
-                await hub.join_group(feed)
+                await hub.broker.join(feed)
             with redis_server.client() as client:
 
                 def left() -> Any:
@@ -366,9 +368,9 @@ class TestGroups:
         finally:
             await hub.stop()
             if kind is RedisChannelLayer:
-                await hub.layer.close_pools()
+                await hub.broker.layer.close_pools()
             else:
-                await hub.layer.flush()
+                await hub.broker.layer.flush()
 
 
 async def test_what_is_yet_to_be_sent_is_sent(

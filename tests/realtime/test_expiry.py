@@ -59,7 +59,7 @@ def stamper(monkeypatch: pytest.MonkeyPatch) -> Stamper:
 @pytest.fixture
 async def waiting_hub(idle_hub: Hub) -> Hub:
     """A hub within the process that waits for what falls due."""
-    idle_hub.layer = None
+    idle_hub.broker.layer = None
     idle_hub.start(expire)
     return idle_hub
 

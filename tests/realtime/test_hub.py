@@ -12,6 +12,7 @@ from django.db import connections
 from django.db.backends.base.base import BaseDatabaseWrapper
 from pytest_django import Settings
 
+from realtime import broker as broker_module
 from realtime import feeds, readers
 from realtime import hub as hub_module
 from realtime.feeds import Feed
@@ -344,7 +345,7 @@ def short_linger(monkeypatch: pytest.MonkeyPatch) -> None:
 class TestGroups:
     async def join(self, hub: Hub, user: object = 1) -> tuple[Socket, Feed]:
         feed = hub.add(socket := Socket(Wire()), user)
-        await hub.join_group(feed)
+        await hub.broker.join(feed)
         return socket, feed
 
     async def test_one_group_per_user_is_joined_once(
@@ -378,7 +379,7 @@ class TestGroups:
         *,
         hangs: bool,
     ) -> None:
-        monkeypatch.setattr(hub_module, "LAYER_SECONDS", 0.1)
+        monkeypatch.setattr(broker_module, "LAYER_SECONDS", 0.1)
         if hangs:
             layer.gates["group_add"].clear()
             layer.gates["new_channel"].clear()
@@ -398,12 +399,12 @@ class TestGroups:
         box: Box,
         monkeypatch: pytest.MonkeyPatch,
     ) -> None:
-        monkeypatch.setattr(hub_module, "LAYER_SECONDS", 0.05)
+        monkeypatch.setattr(broker_module, "LAYER_SECONDS", 0.05)
         layer.errors["new_channel"] = ConnectionRefusedError()
         (hub := idle_hub).start()
         wire = Wire()
         feed = hub.add(socket := Socket(wire), 1)
-        await hub.join_group(feed)
+        await hub.broker.join(feed)
         await feed.load(socket, Position())
         box.revision = 1  # told to nobody
         layer.errors.clear()
@@ -493,7 +494,7 @@ class TestGroups:
     async def test_a_layer_within_the_process_has_no_groups(
         self, hub: Hub, layer: FakeLayer
     ) -> None:
-        hub.layer = InMemoryChannelLayer()
+        hub.broker.layer = InMemoryChannelLayer()
         await self.join(hub)
         assert [name for name, _group in layer.user_calls if name == "group_add"] == []
 
@@ -503,7 +504,7 @@ class TestListening:
         self, hub: Hub, layer: FakeLayer
     ) -> None:
         pages = Pages(hub, 1, 2)
-        await hub.join_group(pages.feed)
+        await hub.broker.join(pages.feed)
         for revision in (1, 2, 3):
             await layer.group_send(GROUP, make_message(revision))
         await await_until(lambda: pages.revisions == [[1, 2, 3]] * 2)
@@ -515,7 +516,7 @@ class TestListening:
         box: Box,
         monkeypatch: pytest.MonkeyPatch,
     ) -> None:
-        monkeypatch.setattr(hub_module, "LAYER_SECONDS", 0.05)
+        monkeypatch.setattr(broker_module, "LAYER_SECONDS", 0.05)
         failures = [RuntimeError("gone"), OSError("gone")]
         receive = layer.receive
 
@@ -528,7 +529,7 @@ class TestListening:
         pages = Pages(idle_hub, 1, 1)
         idle_hub.start()
         await await_until(lambda: not failures)
-        await await_until(lambda: idle_hub.channel and pages.feed.member)
+        await await_until(lambda: idle_hub.broker.channel and pages.feed.member)
         await layer.group_send(GROUP, make_message(1))
         await await_until(lambda: pages.revisions == [[1]])
 
@@ -577,8 +578,8 @@ class TestHubs:
     ) -> None:
         caplog.set_level(logging.DEBUG)
         layer.errors["group_add"] = ConnectionRefusedError("refused")
-        await hub.join_group(hub.add(Socket(Wire()), "ada@example.com"))
-        await hub.join_group(hub.add(Socket(Wire()), "ada@example.com"))
+        await hub.broker.join(hub.add(Socket(Wire()), "ada@example.com"))
+        await hub.broker.join(hub.add(Socket(Wire()), "ada@example.com"))
         assert "ada" not in caplog.text
 
 

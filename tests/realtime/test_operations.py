@@ -86,7 +86,7 @@ async def on_fake_layer(
     monkeypatch.setattr(canary, "PATIENCE_SECONDS", 0.1)
     monkeypatch.setattr(canary, "GRACE_SECONDS", 0.02)
     monkeypatch.setattr(operations, "own_hub", lambda: hub)
-    await hub.find_channel()
+    await hub.broker.find_channel()
     return layer
 
 
@@ -175,7 +175,7 @@ class TestReadiness:
         """Each question would take one of the few threads that read."""
         monkeypatch.setattr(operations, "DATABASE_SECONDS", 0.05)
         monkeypatch.setattr(operations, "own_hub", lambda: hub)
-        hub.layer = None
+        hub.broker.layer = None
         asked: list[Any] = []
         answers = asyncio.Event()
 

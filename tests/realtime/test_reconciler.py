@@ -91,7 +91,7 @@ def ledger(monkeypatch: pytest.MonkeyPatch) -> Ledger:
 async def open_pages(hub: Hub, user: object, count: int, revision: int = 0) -> Pages:
     """Pages that have come in as the application lets them."""
     pages = Pages(hub, user, count, revision)
-    await hub.join_group(pages.feed)
+    await hub.broker.join(pages.feed)
     return pages
 
 
@@ -282,7 +282,7 @@ class TestOutage:
         self, hub: Hub, settings: Settings
     ) -> None:
         settings.THEMIS_REALTIME_CHECK_INTERVAL = None
-        await await_until(lambda: hub.channel)
+        await await_until(lambda: hub.broker.channel)
         with pytest.raises(DatabaseLostError):
             await hub.read(raising, OperationalError("refused"))
         assert interval_of(hub) == 2
@@ -345,7 +345,7 @@ def once_raising(error: Exception) -> Callable[[], None]:
 class TestInterval:
     @pytest.fixture
     async def healthy(self, hub: Hub) -> Hub:
-        await await_until(lambda: hub.channel)
+        await await_until(lambda: hub.broker.channel)
         return hub
 
     async def test_a_broker_that_works_is_checked_rarely(self, healthy: Hub) -> None:
@@ -356,7 +356,7 @@ class TestInterval:
         assert interval_of(healthy) == 7
 
     async def test_without_a_broker_it_is_the_push(self, idle_hub: Hub) -> None:
-        idle_hub.layer = None
+        idle_hub.broker.layer = None
         assert interval_of(idle_hub) == 2
 
     async def test_before_there_is_a_channel_it_is_the_push(
@@ -365,7 +365,7 @@ class TestInterval:
         assert interval_of(idle_hub) == 2
 
     async def test_while_the_broker_fails_it_is_the_push(self, healthy: Hub) -> None:
-        healthy.is_failing = True
+        healthy.broker.is_failing = True
         assert interval_of(healthy) == 2
 
     async def test_a_check_that_is_wanted_comes_at_once(

@@ -1,0 +1,204 @@
+"""The broker as one hub knows it: a channel, the groups it has joined, and trouble."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+from channels.layers import InMemoryChannelLayer, get_channel_layer
+
+from .feeds import Feed
+from .groups import EVERY_HUB, group_of
+
+logger = logging.getLogger("realtime")
+
+# How long the layer may take to join or leave a group.
+LAYER_SECONDS = 1
+# How many groups are left beside each other when all are.
+LEAVES_AT_ONCE = 10
+# How soon a broker that fails is tried again, and how rarely if it stays away.
+SHORTEST_PAUSE_SECONDS = 0.1
+LONGEST_PAUSE_SECONDS = 8
+
+
+def is_local(layer: Any) -> bool:
+    """Tell whether *layer* ends at this process, or there is none."""
+    return layer is None or isinstance(layer, InMemoryChannelLayer)
+
+
+class Broker:
+    """
+    The way to other processes, if there are any.
+
+    Args:
+        feeds: Whose groups are to be joined, by the text of the user's key.
+        receive: Takes each message that comes.
+        alias: Of the channel layer.
+    """
+
+    def __init__(
+        self,
+        feeds: Mapping[str, Feed],
+        receive: Callable[[dict[str, Any]], object],
+        alias: str = "default",
+    ) -> None:
+        self.layer: Any = get_channel_layer(alias)
+        self.channel: str | None = None
+        # Whether it took what it was last asked to: groups are joined then.
+        self.answers = False
+        # Whether the canary has noticed a failure, and does not trust it again.
+        self.is_failing = False
+        # Messages to this process that are under way, by name.
+        self.echoes: dict[str, asyncio.Future[None]] = {}
+        self._feeds = feeds
+        self._receive = receive
+        # Set when the channel has been asked for once, whatever the answer.
+        self._asked = asyncio.Event()
+        self._has_left = False
+        # How often it has refused what, since the process began.
+        self._troubles: dict[str, int] = {}
+
+    @property
+    def is_local(self) -> bool:
+        """Whether the layer ends at this process, or there is none."""
+        return is_local(self.layer)
+
+    async def find_channel(self) -> str:
+        """
+        Return the hub's channel, waiting for it at most `LAYER_SECONDS`.
+
+        Raises:
+            ConnectionError: the broker gives none.
+        """
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(LAYER_SECONDS):
+                await self._asked.wait()
+        if self.channel is None:
+            raise ConnectionError("no channel")
+        return self.channel
+
+    async def listen(self) -> None:
+        """Receive what the layer brings, for ever; a dead broker is tried again."""
+        pause = SHORTEST_PAUSE_SECONDS
+        while True:
+            try:
+                # It stays, whatever breaks: another would be one more member of each
+                # group, for a broker that remembers those.
+                if self.channel is None:
+                    self.channel = await self.layer.new_channel("themis-hub.")
+                await self.join_again()
+                while True:
+                    self._receive(await self.layer.receive(self.channel))
+                    pause = SHORTEST_PAUSE_SECONDS
+            except Exception as error:  # noqa: BLE001 -- layers raise what they like
+                self._warn("listen to it", error)
+                self.answers = False
+                self._asked.set()
+                await asyncio.sleep(pause)
+                # The pub/sub layer keeps a queue for each channel it failed to make.
+                pause = min(2 * pause, LONGEST_PAUSE_SECONDS)
+
+    def hear_echo(self, name: str) -> None:
+        """Take a message of this process to itself."""
+        if (arrival := self.echoes.pop(name, None)) is not None:
+            arrival.set_result(None)
+
+    async def join(self, feed: Feed) -> None:
+        """Hear of the user's pushes; a broker that fails is tried again later."""
+        if self.is_local:
+            return
+        async with feed.lock:
+            if feed.member:
+                return
+            try:
+                async with asyncio.timeout(LAYER_SECONDS):
+                    # The first pages of a process come before its channel.
+                    await self._asked.wait()
+                    # One that is known to fail would cost each page a second.
+                    if self._has_left or not self.answers:
+                        return
+                    await self.layer.group_add(group_of(feed.key), self.channel)
+            except Exception as error:  # noqa: BLE001 -- layers raise what they like
+                self._warn("join a group", error)
+            else:
+                feed.member = True
+
+    async def join_again(self) -> None:
+        """
+        Join every group once more: the broker may have forgotten them.
+
+        Raises:
+            Exception: it refuses; layers raise what they like.
+        """
+        if self._has_left:
+            return
+        async with asyncio.timeout(LAYER_SECONDS):
+            await self.layer.group_add(EVERY_HUB, self.channel)
+        self.answers = True
+        self._asked.set()
+        for feed in self._feeds.values():
+            feed.member = False
+        await self.join_missing()
+
+    async def join_missing(self) -> None:
+        """Join the groups that were refused or left out, up to the first refusal."""
+        for feed in [feed for feed in self._feeds.values() if not feed.member]:
+            await self.join(feed)
+            if not feed.member:
+                return
+            # Pages that were here before heard nothing until now.
+            feed.catch_up()
+
+    async def leave(self, feed: Feed) -> None:
+        """Hear no more of the user's pushes. The caller holds the feed's lock."""
+        if not feed.member or self.channel is None:
+            return
+        feed.member = False
+        try:
+            async with asyncio.timeout(LAYER_SECONDS):
+                await self.layer.group_discard(group_of(feed.key), self.channel)
+        except Exception as error:  # noqa: BLE001 -- layers raise what they like
+            self._warn("leave a group", error)
+
+    async def leave_all(self) -> None:
+        """
+        Leave all groups, and join none any more.
+
+        A layer may keep who is in a group beyond the end of the process. One whose
+        broker fails does so: that is logged, and given up after a second.
+        """
+        self._has_left = True
+        if self.channel is None:
+            return
+        feeds = iter(list(self._feeds.values()))
+        try:
+            async with asyncio.timeout(LAYER_SECONDS), asyncio.TaskGroup() as group:
+                group.create_task(self.layer.group_discard(EVERY_HUB, self.channel))
+                for _queue in range(LEAVES_AT_ONCE):
+                    group.create_task(self._leave_each(feeds))
+        except Exception as error:  # noqa: BLE001 -- layers raise what they like
+            logger.warning(
+                "The broker keeps groups that are left: %r",
+                error,
+                extra={"event": "broker_keeps_groups"},
+            )
+
+    async def _leave_each(self, feeds: Iterator[Feed]) -> None:
+        for feed in feeds:
+            async with feed.lock:
+                # Also where the hub doesn't know whether it is a member.
+                feed.member = False
+                await self.layer.group_discard(group_of(feed.key), self.channel)
+
+    def _warn(self, what: str, error: Exception) -> None:
+        # At the first, the tenth, the hundredth: enough to see, no flood.
+        self._troubles[what] = count = self._troubles.get(what, 0) + 1
+        if str(count).strip("0") == "1":
+            logger.warning(
+                "The broker does not let this process %s (%d so far): %r",
+                *(what, count, error),
+                extra={"event": "broker_refuses", "what": what, "count": count},
+            )
