@@ -152,16 +152,27 @@ class Broker:
             # Pages that were here before heard nothing until now.
             feed.catch_up()
 
-    async def leave(self, feed: Feed) -> None:
-        """Hear no more of the user's pushes. The caller holds the feed's lock."""
-        if not feed.member or self.channel is None:
-            return
-        feed.member = False
+    async def leave(self, feed: Feed) -> bool:
+        """
+        Hear no more of the user's pushes. The caller holds the feed's lock.
+
+        Returns whether the group is left; if not, the caller is to try it again.
+        """
+        if not (feed.member or feed.kept) or self.channel is None or self._has_left:
+            return True
+        group, is_member = group_of(feed.key), feed.member
+        feed.member, feed.kept = False, True
         try:
             async with asyncio.timeout(LAYER_SECONDS):
-                await self.layer.group_discard(group_of(feed.key), self.channel)
+                if not is_member:
+                    # A layer whose broker failed half-way knows of nothing to leave.
+                    await self.layer.group_add(group, self.channel)
+                await self.layer.group_discard(group, self.channel)
         except Exception as error:  # noqa: BLE001 -- layers raise what they like
             self._warn("leave a group", error)
+            return False
+        feed.kept = False
+        return True
 
     async def leave_all(self) -> None:
         """

@@ -43,6 +43,7 @@ class Feed:
         "_reread",
         "_timer",
         "due",
+        "kept",
         "key",
         "leaving",
         "lock",
@@ -73,6 +74,8 @@ class Feed:
         # The hub's: joins and leaves of the group, one after the other.
         self.lock = asyncio.Lock()
         self.member = False
+        # The broker may have the group still: leaving it has failed.
+        self.kept = False
         self.leaving: asyncio.TimerHandle | None = None
 
     def is_behind(self, epoch: str, revision: int) -> bool:

@@ -121,8 +121,11 @@ class Hub:
         if socket in feed.sockets:
             feed.sockets.remove(socket)
         if not feed.sockets and feed.leaving is None:
-            leave = partial(self._leave_soon, feed)
-            feed.leaving = self.loop.call_later(LINGER_SECONDS, leave)
+            self._linger(feed)
+
+    def _linger(self, feed: Feed) -> None:
+        leave = partial(self._leave_soon, feed)
+        feed.leaving = self.loop.call_later(LINGER_SECONDS, leave)
 
     def _leave_soon(self, feed: Feed) -> None:
         self._tasks = [task for task in self._tasks if not task.done()]
@@ -132,10 +135,15 @@ class Hub:
         async with feed.lock:
             if feed.sockets:
                 return
-            await self.broker.leave(feed)
+            is_left = await self.broker.leave(feed)
             # Only now, so that a page that came back meanwhile joins after the leave.
-            if not feed.sockets and self.feeds.get(feed.key) is feed:
+            if feed.sockets or self.feeds.get(feed.key) is not feed:
+                return
+            if is_left:
                 del self.feeds[feed.key]
+            else:
+                # Else the broker would send it here for as long as the process lives.
+                self._linger(feed)
 
     def _note_due(self, due: float) -> None:
         if self.next_due is None or due < self.next_due:

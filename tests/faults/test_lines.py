@@ -59,7 +59,8 @@ class TestPieces:
         cluster.open_all(people)
         cluster.links[0].chop()
         cluster.links[1].delay(0.1)
-        cluster.redis_link.delay(0.05)
+        # Pushes go one at a time: so many a second that none has to queue.
+        cluster.redis_link.delay(0.01)
         cluster.database_link.delay(0.002)
         writer.stream(cluster.seed, people, seconds=20 if THOROUGH else 2)()
         cluster.judge(staleness=BUSY * 1)

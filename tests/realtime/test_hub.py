@@ -491,6 +491,44 @@ class TestGroups:
         assert hub.feeds == {"1": feed}
         assert GROUP in layer.groups
 
+    async def test_a_leave_that_fails_is_tried_again(
+        self, hub: Hub, layer: FakeLayer, short_linger: None
+    ) -> None:
+        """The pub/sub layer has forgotten by then what its broker still has."""
+        socket, feed = await self.join(hub)
+        layer.errors["group_discard"] = TimeoutError()
+        hub.remove(socket, feed)
+        leaves = ("group_discard", GROUP)
+        await await_until(lambda: layer.user_calls.count(leaves) == 2)
+        assert hub.feeds == {"1": feed}
+        del layer.errors["group_discard"]
+        await await_until(lambda: hub.feeds == {})
+        assert GROUP not in layer.groups
+        assert layer.user_calls[-2:] == [("group_add", GROUP), leaves]
+
+    async def test_a_page_that_comes_back_after_a_leave_that_failed_is_told(
+        self,
+        hub: Hub,
+        layer: FakeLayer,
+        short_linger: None,
+        monkeypatch: pytest.MonkeyPatch,
+    ) -> None:
+        socket, feed = await self.join(hub)
+        layer.errors["group_discard"] = TimeoutError()
+        hub.remove(socket, feed)
+        # The next try is far away.
+        monkeypatch.setattr(hub_module, "LINGER_SECONDS", 30)
+        await await_until(lambda: ("group_discard", GROUP) in layer.user_calls)
+        del layer.errors["group_discard"]
+        socket, again = await self.join(hub)
+        assert again is feed
+        assert feed.member
+        assert GROUP in layer.groups
+        monkeypatch.setattr(hub_module, "LINGER_SECONDS", 0.05)
+        hub.remove(socket, feed)
+        await await_until(lambda: hub.feeds == {})
+        assert GROUP not in layer.groups
+
     async def test_a_layer_within_the_process_has_no_groups(
         self, hub: Hub, layer: FakeLayer
     ) -> None:
