@@ -91,6 +91,7 @@ describe("close codes", () => {
       TOO_SLOW: "backoff",
       RESTART: "restart",
       TOO_MANY: "poll",
+      UNAVAILABLE: "backoff",
     });
   });
 
