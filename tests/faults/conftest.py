@@ -97,7 +97,9 @@ def _plant() -> Iterator[Plant]:
         url = postgres.create_database("plant")
         # Two servers that start on an empty database would both begin to fill it.
         fill(url)
-        with Plant(database_url=url, redis_server=redis) as plant:
+        # Who waits until nobody is left needn't wait for those of the scenario before.
+        linger = {"constants": {"realtime.hub.LINGER_SECONDS": 1}}
+        with Plant(database_url=url, redis_server=redis, failpoints=linger) as plant:
             yield plant
 
 

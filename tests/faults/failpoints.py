@@ -28,6 +28,8 @@ _layer: dict[str, float] = {}
 _reached: Counter[str] = Counter()
 _passed: Counter[str] = Counter()
 _chance = random.Random()  # noqa: S311 -- seeded by `arrange`
+# Constants that the process began with: they hold whatever is arranged.
+_constants: dict[str, Any] = {}
 _late: set[asyncio.Task[None]] = set()
 
 
@@ -60,7 +62,7 @@ def arrange(
 
     from realtime.hub import running_hubs  # noqa: PLC0415 -- needs the apps
 
-    mutate(mutations, constants or {})
+    mutate(mutations, {**_constants, **(constants or {})})
     for name, value in (settings or {}).items():
         setattr(django_settings, name, value)
         for hub in running_hubs():
@@ -92,6 +94,7 @@ def count(point: str) -> int:
 def install() -> None:
     """Make the points, in a process whose apps are ready."""
     given: dict[str, Any] = json.loads(os.environ.get(VARIABLE, "{}"))
+    _constants.update(given.pop("constants", {}))
     _install_points()
     arrange(**given)
 

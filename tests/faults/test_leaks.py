@@ -31,7 +31,6 @@ MARGIN_BYTES = 16 * 1024 * 1024
 class TestChurn:
     def test_leaves_nothing_behind(self, cluster: Cluster) -> None:
         """Tasks, threads, sockets, groups, files, connections, memory."""
-        cluster.arrange(constants={"realtime.hub.LINGER_SECONDS": 0.5})
         writer = cluster.writer()
         people = cluster.people(20 if THOROUGH else 6)
         churn = Churn(cluster, people)
