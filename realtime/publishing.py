@@ -21,6 +21,7 @@ from typing import Any, Literal
 from channels.layers import get_channel_layer
 
 from . import metrics
+from .groups import EVERY_HUB
 
 logger = logging.getLogger("realtime")
 
@@ -29,6 +30,11 @@ QUEUE_LENGTH = 10_000
 QUEUE_BYTES = 32 * 1024 * 1024
 # What a message takes beside its text, about.
 OVERHEAD_BYTES = 1024
+# Where so many wait, they go together, to all hubs: one by one there would be no more
+# of them in a second than round trips to the broker.
+BUNDLE = 20
+# How much a bundle holds, about, unless one message is more.
+BUNDLE_BYTES = 512 * 1024
 SEND_SECONDS = 1
 # After so many failures in a row, nothing is tried for a while, and then only once.
 FAILURES_TO_OPEN = 3
@@ -123,23 +129,34 @@ class Publisher:
                     self._wake.clear()
                     self._sleeping = asyncio.get_running_loop()
                     self._idle.set()
-                    message = None
+                    taken = None
                 else:
-                    message = self._take()
-            if message is None:
+                    taken = self._take()
+            if taken is None:
                 await self._wake.wait()
             else:
-                await self._publish(*message)
+                await self._publish(*taken)
 
-    def _take(self) -> tuple[str, dict[str, Any]]:
-        group, message, size = self._queue.popleft()
-        self._held -= size
-        return group, message
+    def _take(self) -> tuple[str, dict[str, Any], int]:
+        """Take the next message, or the next ones as a bundle; and how many it is."""
+        if len(self._queue) < BUNDLE:
+            group, message, size = self._queue.popleft()
+            self._held -= size
+            return group, message, 1
+        messages: list[dict[str, Any]] = []
+        left = BUNDLE_BYTES
+        while self._queue and (left >= self._queue[0][2] or not messages):
+            _group, message, size = self._queue.popleft()
+            self._held -= size
+            left -= size
+            messages.append(message)
+        bundle = {"type": "themis.bundle", "v": 1, "messages": messages}
+        return EVERY_HUB, bundle, len(messages)
 
-    async def _publish(self, group: str, message: dict[str, Any]) -> None:
+    async def _publish(self, group: str, message: dict[str, Any], count: int) -> None:
         loop = asyncio.get_running_loop()
         if loop.time() < self._open_until:
-            self._drop("circuit_open")
+            self._drop("circuit_open", count=count)
             return
         try:
             # A layer of its own for each loop, and so one connection.
@@ -152,18 +169,24 @@ class Publisher:
                 self._open_until = loop.time() + OPEN_SECONDS
             # Python's or the client's, whichever is first.
             is_timeout = "Timeout" in type(error).__name__
-            self._drop("timeout" if is_timeout else "error", error)
+            if self._failures == 1 and not is_timeout:
+                # A connection that the broker has ended shows at the next use.
+                await self._publish(group, message, count)
+                return
+            self._drop("timeout" if is_timeout else "error", error, count)
         else:
             self._failures = 0
-            metrics.PUBLISHED.add()
+            metrics.PUBLISHED.add(count=count)
 
-    def _drop(self, reason: Reason, error: Exception | None = None) -> None:
+    def _drop(
+        self, reason: Reason, error: Exception | None = None, count: int = 1
+    ) -> None:
         with self._lock:
-            self.dropped += 1
-            metrics.DROPPED.add(reason)
-            dropped = self.dropped
+            before = self.dropped
+            self.dropped = dropped = before + count
+            metrics.DROPPED.add(reason, count)
         # One line at the first, the tenth, the hundredth: enough to see, no flood.
-        if str(dropped).strip("0") == "1":
+        if not before or len(str(dropped)) > len(str(before)):
             logger.warning(
                 "Dropped push number %d (%s): %r; checks of the database repair it.",
                 *(dropped, reason, error),

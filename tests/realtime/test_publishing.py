@@ -22,6 +22,7 @@ from channels_redis.pubsub import RedisPubSubChannelLayer
 from django.test import override_settings
 
 from realtime import metrics, publishing
+from realtime.groups import EVERY_HUB
 from realtime.publishing import Publisher, get_publisher
 from tests.processes import ROOT, RedisServer, free_port
 from tests.waiting import wait_until
@@ -79,7 +80,11 @@ def send(publisher: Publisher, *numbers: int) -> None:
 
 
 def numbers(layer: RecordingLayer) -> list[int]:
-    return [message["number"] for _group, message in layer.sent]
+    return [
+        one["number"]
+        for _group, message in layer.sent
+        for one in (message["messages"] if "v" in message else [message])
+    ]
 
 
 def test_messages_are_sent_in_order(
@@ -88,8 +93,35 @@ def test_messages_are_sent_in_order(
     send(publisher, *range(500))
     assert publisher.flush(5)
     assert numbers(layer) == list(range(500))
-    assert layer.sent[0] == ("group", {"number": 0})
     assert publisher.dropped == 0
+    send(publisher, 500)
+    assert publisher.flush(5)
+    assert layer.sent[-1] == ("group", {"number": 500})
+
+
+def test_what_has_piled_up_goes_together_to_all_hubs(
+    publisher: Publisher, layer: RecordingLayer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else there would be no more in a second than round trips."""
+    monkeypatch.setattr(publishing, "BUNDLE_BYTES", 60_000)
+    published = metrics.PUBLISHED.values[""]
+    layer.may_send.clear()
+    send(publisher, 0)
+    wait_until(lambda: layer.tried == 1)
+    send(publisher, *range(1, 41))
+    publisher.send("group", {"number": 41, "text": "x" * 100_000})
+    send(publisher, *range(42, 80))
+    layer.may_send.set()
+    assert publisher.flush(5)
+    assert numbers(layer) == list(range(80))
+    groups = [group for group, _message in layer.sent]
+    assert groups[:4] == ["group", *[EVERY_HUB] * 3]
+    sizes = [len(message.get("messages", ())) for _group, message in layer.sent]
+    # As many as are within the bound; one that is more goes alone.
+    assert sizes[:4] == [0, 40, 1, 38]
+    assert layer.sent[1][1]["type"] == "themis.bundle"
+    assert metrics.PUBLISHED.values[""] - published == 80
+    assert publisher._held == 0
 
 
 def test_each_thread_that_sends_keeps_its_order(
@@ -299,6 +331,26 @@ class TestBrokenLayer:
         assert numbers(layer) == [1]
         assert publisher.dropped == 1
 
+    def test_a_connection_that_has_ended_costs_nothing(
+        self,
+        publisher: Publisher,
+        layer: RecordingLayer,
+        monkeypatch: pytest.MonkeyPatch,
+    ) -> None:
+        """The broker restarts while nobody notifies: the next one finds that out."""
+        group_send = layer.group_send
+
+        async def fail_once(group: str, message: dict[str, Any]) -> None:
+            monkeypatch.setattr(layer, "group_send", group_send)
+            raise OSError("gone")
+
+        for number in range(2):
+            monkeypatch.setattr(layer, "group_send", fail_once)
+            send(publisher, number)
+            assert publisher.flush(5)
+        assert numbers(layer) == [0, 1]
+        assert publisher.dropped == 0
+
     def test_after_three_errors_nothing_is_tried_for_a_while(
         self,
         publisher: Publisher,
@@ -307,10 +359,11 @@ class TestBrokenLayer:
     ) -> None:
         monkeypatch.setattr(publishing, "OPEN_SECONDS", 0.2)
         layer.error = OSError("gone")
-        send(publisher, *range(100))
-        assert publisher.flush(5)
+        for number in range(10):
+            send(publisher, number)
+            assert publisher.flush(5)
         assert layer.tried == publishing.FAILURES_TO_OPEN
-        assert publisher.dropped == 100
+        assert publisher.dropped == 10
         time.sleep(0.25)
         # One try tells whether it is back, and it is not.
         send(publisher, *range(100))
