@@ -8,9 +8,14 @@ from dataclasses import dataclass
 from typing import Any
 
 from themis import mailbox
-from themis.events import Frame, encode
+from themis.events import Changes, Frame, encode
 
 from .protocol import Position
+from .sockets import size_of
+
+# daphne sends no message of more than 1 MiB, and breaks the connection instead. 100
+# changes can be twice as much; a snapshot is at most half of it.
+LARGEST_BYTES = 768 * 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +57,8 @@ class Questions:
         """
         Return what a page needs that stands at *position*, by a read that begins now.
 
+        Changes of more than `LARGEST_BYTES` are left out for a snapshot.
+
         Raises:
             ObjectDoesNotExist: there is no such user any more.
         """
@@ -77,16 +84,25 @@ class Questions:
                 position = next(iter(self._asked))
                 answer = self._asked.pop(position).answer
                 try:
-                    frame = await self._read(
-                        mailbox.read_state,
-                        self._user,
-                        since=position.since,
-                        epoch=position.epoch,
-                    )
-                    answer.set_result(Answer(frame, encode(frame.to_wire())))
+                    found = await self._find(position)
+                    if (
+                        isinstance(found.frame, Changes)
+                        and size_of(found.text) > LARGEST_BYTES
+                    ):
+                        found = await self._find(Position())
+                    answer.set_result(found)
                 except Exception as error:  # noqa: BLE001 -- for those who asked
                     answer.set_exception(error)
                     # Seen, even where all of them have gone.
                     answer.exception()
         finally:
             self._reading = None
+
+    async def _find(self, position: Position) -> Answer:
+        frame = await self._read(
+            mailbox.read_state,
+            self._user,
+            since=position.since,
+            epoch=position.epoch,
+        )
+        return Answer(frame, encode(frame.to_wire()))

@@ -25,8 +25,9 @@ from server import environment
 # A ping that comes before the previous one timed out makes daphne close live
 # connections: the timeout must not be longer than the interval.
 PING_SECONDS = 20
-# Larger than any frame of the protocol, so that Themis can refuse with its own code.
-MAX_MESSAGE_BYTES = 64 * 1024
+# Larger than any frame of a page, so that Themis can refuse with its own code; and than
+# any of Themis' own: the limit holds for what is sent, too.
+MAX_MESSAGE_BYTES = 1024 * 1024
 HIGHEST_PORT = 65535
 
 

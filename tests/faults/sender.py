@@ -19,7 +19,7 @@ class Sender(Puppet):
         super().__init__(server.environment())
 
     def notify(self, user: str, *titles: str, how: str = "plain") -> list[float]:
-        """Notify of each title; the seconds that each call took."""
+        """Notify of each title ("long": and much text); the seconds of each call."""
         took: list[float] = self.ask("notify", user=user, titles=titles, how=how)
         return took
 
@@ -75,6 +75,8 @@ def main() -> None:
         begun = time.perf_counter()
         if how == "plain":
             notify_user(users[user], title)
+        elif how == "long":
+            notify_user(users[user], title, "𝄞" * 4_000)
         else:
             with transaction.atomic():
                 notify_user(users[user], title)

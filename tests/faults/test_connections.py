@@ -268,10 +268,11 @@ NONSENSE: dict[str, tuple[bytes, set[int | None]]] = {
     "no such type": (make_frame('{"type": "notify"}'), {4400}),
     "binary": (make_frame(b"\0\1\2", BINARY), {4400}),
     "over 4 KiB": (make_frame('{"type": "ping"}'.ljust(4_097)), {4400}),
-    "over 64 KiB": (make_frame(b"x" * 70_000), {1009, None}),
+    "over 64 KiB": (make_frame(b"x" * 70_000), {4400, 1009}),
+    "over 1 MiB": (make_frame(b"x" * 1_100_000), {1009, None}),
     "a length beyond all": (b"\x81\xff" + b"\x7f" * 8 + b"mask", {1002, 1009, None}),
     "without an end": (
-        make_frame(b"x", end=False) + make_frame(b"x", 0, end=False) * 70_000,
+        make_frame(b"x", end=False) + make_frame(b"x" * 100, 0, end=False) * 11_000,
         {1009, None},
     ),
     "no UTF-8": (make_frame(b"\xff\xfe"), {1007, None}),

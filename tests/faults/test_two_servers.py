@@ -412,6 +412,25 @@ class TestServer:
                 assert rung - begun < BUSY * 2
             assert page.rung == numbered("number", 2)
 
+    async def test_what_is_as_long_as_can_be_reaches_the_page(
+        self, serve: Serve, start_sender: StartSender
+    ) -> None:
+        """daphne's limit for messages is one for what it sends, too."""
+        server = serve(env={"THEMIS_REALTIME_CHECK_INTERVAL": "1"})
+        sender = start_sender(server)
+        cookie = sign_in(server)
+        async with Page(server, cookie) as page:
+            await in_thread(sender, "short")
+            await page.rings("short")
+        await in_thread(sender, *numbered("long", 75), how="long")
+        # The one comes back to 1.2 MB of changes; the other one is new.
+        for tab in (page, Page(server, cookie)):
+            async with tab:
+                assert tab.state_frames[-1]["type"] == "snapshot"
+                items = tab.mirror.shown(timezone.now())
+                titles = [item["title"] for item in items]
+                assert titles == numbered("long", 75)[:-21:-1]
+
     async def test_it_says_why_it_lets_nobody_in(self, serve: Serve) -> None:
         """The codes reach a real client, as daphne sends them."""
         server = serve(env={"THEMIS_REALTIME_MAX_CONNECTIONS_PER_USER": "2"})

@@ -1,6 +1,7 @@
 """One user's reads: one at a time, and shared by those who ask the same."""
 
 import asyncio
+import json
 import threading
 from typing import Any
 
@@ -135,3 +136,17 @@ async def test_nothing_is_kept_of_what_was_answered(
     await asyncio.gather(*ask(questions, Position(), Position(0, EPOCH)))
     await await_until(lambda: questions._reading is None)
     assert questions._asked == {}
+
+
+async def test_changes_too_large_for_a_message_become_a_snapshot(
+    questions: Questions, box: Box, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    box.revision = 5
+    (asked,) = ask(questions, Position(3, EPOCH))
+    size = len((await asked).text)
+    kinds = []
+    for largest in (size, size - 1):
+        monkeypatch.setattr("realtime.questions.LARGEST_BYTES", largest)
+        (asked,) = ask(questions, Position(3, EPOCH))
+        kinds.append(json.loads((await asked).text)["type"])
+    assert kinds == ["changes", "snapshot"]
