@@ -56,7 +56,7 @@ def start(
             # Pushes of the tests' own are ahead of the database, which a check would
             # take for a proof that it went back.
             VARIABLE: json.dumps(
-                {"constants": constants or {}, "mutation": "without the reconciler"}
+                {"constants": constants or {}, "mutations": ["without the reconciler"]}
             ),
         },
     )
