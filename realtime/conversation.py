@@ -144,7 +144,12 @@ class Conversation:
     def _acknowledged(self, frame: Sync | Ping | Ack) -> int | None:
         if isinstance(frame, Ack):
             return frame.revision
-        if isinstance(frame, Sync) and frame.position.epoch == self._socket.epoch:
+        # A program may ask once and never send an ack: that is none.
+        if (
+            isinstance(frame, Sync)
+            and self._socket.acknowledges
+            and frame.position.epoch == self._socket.epoch
+        ):
             return frame.position.since
         return None
 

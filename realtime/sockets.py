@@ -72,7 +72,6 @@ class Socket:
     """
 
     __slots__ = (
-        "_acknowledges",
         "_alarm",
         "_alarm_at",
         "_full_since",
@@ -81,6 +80,7 @@ class Socket:
         "_read",
         "_send",
         "_sending",
+        "acknowledges",
         "beat",
         "closed",
         "epoch",
@@ -102,7 +102,8 @@ class Socket:
         self.sent = 0
         self._read = 0
         self._mark = (0, 0)
-        self._acknowledges = False
+        # Whether it has sent an ack: then only that proves what it has read.
+        self.acknowledges = False
         # With how many sent something has to be done, and what is done when it is late.
         self._alarm_at: float = SLOW_BYTES
         self._alarm: asyncio.TimerHandle | None = None
@@ -189,10 +190,10 @@ class Socket:
         Returns whether the page was full and no longer is: then it may have missed
         something.
         """
-        if revision is None and not self._acknowledges:
+        if revision is None and not self.acknowledges:
             self._read = self.sent
         elif revision is not None and self.revision is not None:
-            self._acknowledges = True
+            self.acknowledges = True
             has_all = revision >= self.revision
             if has_all or revision >= self._mark[0]:
                 self._read = self.sent if has_all else self._mark[1]

@@ -200,6 +200,21 @@ class TestFullPages:
             for page in (full, other):
                 assert page.wire.revisions[-1] == 201
 
+    async def test_one_that_only_syncs_and_pings_is_sent_all(self, box: Box) -> None:
+        """A sync is no ack: a program may ask once, and then only say that it lives."""
+        async with Connection(account()) as page:
+            await page.frames(1)
+            page.say({"type": "sync", "since": 0, "epoch": EPOCH})
+            await page.frames(2)
+            (hub,) = running_hubs()
+            for revision in range(1, 101):
+                hub.receive(make_message(revision))
+                box.revision = revision
+                if revision % 10 == 0:
+                    page.say({"type": "ping"})
+                    await await_until(lambda: page.inbox_size == 0)
+            assert page.wire.revisions == [0, *range(101)]
+
     async def test_what_it_asks_for_comes_when_it_has_read(self, box: Box) -> None:
         async with Connection(account()) as page:
             await page.frames(1)
