@@ -227,8 +227,8 @@ def _clear(
     """Run *clear* with the mailboxes of *batch* held; what is busy is left."""
     users = {user for user, _key in batch}
     can_skip = connections[using].features.has_select_for_update_skip_locked
-    stamps: dict[Any, Stamp] = {}
-    cleared: Counter[str] = Counter()
+    stamps: dict[Any, Stamp]
+    cleared: Counter[str]
     try:
         wait_ms = WAIT_MS if can_skip else SQLITE_WAIT_MS
         with hold(users, using, wait_ms=wait_ms) as stamps:
@@ -244,7 +244,8 @@ def _clear(
                 extra={"event": "cleanup_left"},
             )
             return Counter()
-        stamps = {}
+        # Even at the end of the block, whose deletions are rolled back then.
+        stamps, cleared = {}, Counter()
     if len(users) == 1:
         return cleared
     # Each of the others is waited for with no other held.

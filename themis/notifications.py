@@ -239,13 +239,14 @@ def withdraw(*, source_app: str, source_model: str, source_id: object) -> int:
     owned = chosen.order_by("pk").values_list("pk", "user_id")
     while rows := list(owned.filter(pk__gt=last)[:USERS_PER_STAMP]):
         keys = [pk for pk, _user in rows]
-        removed = 0
         try:
             with hold({user for _pk, user in rows}, using) as stamps:
                 removed = remove(stamps, keys, using)
         except OperationalError as error:
             if not is_contention(error):
                 raise
+            # Even at the end of the block, whose deletions are rolled back then.
+            removed = 0
         if removed < len(keys):
             # What somebody holds, or its mailbox: waited for with no mailbox held.
             removed += _delete(chosen.filter(pk__in=keys))

@@ -1,12 +1,13 @@
 """Trouble: somebody else at work in the same database, and a process that dies."""
 
+import sqlite3
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from types import TracebackType
 from typing import Any, ParamSpec, Self, TypeVar
 
-from django.db import connection, connections, transaction
+from django.db import OperationalError, connection, connections, transaction
 
 from tests.waiting import wait_until
 from themis import ringing
@@ -103,3 +104,10 @@ def dying_after_the_commit() -> Iterator[None]:
         yield
     finally:
         ringing._stampers[:] = stampers
+
+
+def give_way(*_: object) -> None:
+    """Stand for a statement that somebody else was in the way of, or a commit."""
+    busy = sqlite3.OperationalError("database is locked")
+    busy.sqlite_errorname = "SQLITE_BUSY"
+    raise OperationalError(str(busy)) from busy

@@ -25,11 +25,16 @@ from pytest_django import Settings
 
 from tests.mirror import Mirror, over_the_wire
 from tests.processes import ROOT
-from tests.themis.colleague import Colleague, dying_after_the_commit, somebody_waits
+from tests.themis.colleague import (
+    Colleague,
+    dying_after_the_commit,
+    give_way,
+    somebody_waits,
+)
 from tests.themis.conftest import Clock, make_user
 from tests.themis.population import fill
 from tests.waiting import wait_until
-from themis import cleaning, mailbox
+from themis import cleaning, mailbox, revisions
 from themis.cleaning import KINDS, clean_up
 from themis.events import Changes, Snapshot
 from themis.models import (
@@ -469,6 +474,23 @@ class TestBesideOthers:
         assert "left to the next clean-up" in caplog.text
         colleague.commit()
         assert clean_up()["read"] == 1
+        assert not plain("default").exists()
+
+    @pytest.mark.only("postgres")
+    def test_what_is_rolled_back_at_its_end_is_counted_once(
+        self, ada: User, grace: User, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        for user in (ada, grace):
+            notify_user(user, "Read")
+        age(expires_at=timezone.now() - timedelta(days=1))
+        count = revisions.count
+
+        def give_way_once(*_: object) -> None:
+            monkeypatch.setattr(revisions, "count", count)
+            give_way()
+
+        monkeypatch.setattr(revisions, "count", give_way_once)
+        assert clean_up()["expired"] == 2
         assert not plain("default").exists()
 
     def test_one_that_becomes_unread_in_time_stays(

@@ -11,9 +11,9 @@ from django.db import transaction
 from django.utils import timezone
 
 from tests.mirror import Mirror, over_the_wire
-from tests.themis.colleague import Colleague, dying_after_the_commit
+from tests.themis.colleague import Colleague, dying_after_the_commit, give_way
 from tests.themis.statements import statements, transactions
-from themis import mailbox
+from themis import mailbox, revisions
 from themis.events import Changes
 from themis.models import Mailbox, Tombstone, UserNotification
 from themis.notifications import (
@@ -217,6 +217,17 @@ class TestWithdraw:
         colleague.commit()
         state = mailbox.read_state(ada.pk)
         assert (state.unread, state.items) == (0, [])
+
+    def test_a_deletion_that_is_rolled_back_at_its_end_is_done_again(
+        self, ada: User, grace: User, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """The commit may still find somebody in the way: SQLite's, a reader."""
+        notify_users([ada, grace], "One", **SOURCE)
+        with monkeypatch.context() as patch:
+            patch.setattr(revisions, "count", give_way)
+            assert withdraw(**SOURCE) == 2
+        assert not UserNotification.objects.exists()
+        assert mailbox.read_state(ada.pk).unread == 0
 
     async def test_the_twins_do_the_same(self) -> None:
         ada = await User.objects.acreate(username="ada")
