@@ -111,7 +111,8 @@ class Broker:
         if self.is_local:
             return
         async with feed.lock:
-            if feed.member:
+            # Of one that is no more nobody would leave the group.
+            if feed.member or self._feeds.get(feed.key) is not feed:
                 return
             try:
                 async with asyncio.timeout(LAYER_SECONDS):
@@ -122,6 +123,8 @@ class Broker:
                         return
                     await self.layer.group_add(group_of(feed.key), self.channel)
             except Exception as error:  # noqa: BLE001 -- layers raise what they like
+                # It may have done so all the same.
+                feed.kept = True
                 self._warn("join a group", error)
             else:
                 feed.member = True
@@ -140,6 +143,8 @@ class Broker:
         self.answers = True
         self._asked.set()
         for feed in self._feeds.values():
+            # Forgotten perhaps, or not.
+            feed.kept = feed.kept or feed.member
             feed.member = False
         await self.join_missing()
 

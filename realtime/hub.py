@@ -133,11 +133,11 @@ class Hub:
 
     async def _leave(self, feed: Feed) -> None:
         async with feed.lock:
-            if feed.sockets:
+            if feed.sockets or self.feeds.get(feed.key) is not feed:
                 return
             is_left = await self.broker.leave(feed)
             # Only now, so that a page that came back meanwhile joins after the leave.
-            if feed.sockets or self.feeds.get(feed.key) is not feed:
+            if feed.sockets:
                 return
             if is_left:
                 del self.feeds[feed.key]

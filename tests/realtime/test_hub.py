@@ -529,6 +529,55 @@ class TestGroups:
         await await_until(lambda: hub.feeds == {})
         assert GROUP not in layer.groups
 
+    async def test_a_group_is_left_that_is_about_to_be_joined_again(
+        self, hub: Hub, layer: FakeLayer, short_linger: None
+    ) -> None:
+        """The broker may have forgotten it, or not."""
+        await self.join(hub, user=2)
+        socket, feed = await self.join(hub)
+        first = layer.gates["group_add"]
+        first.clear()
+        joining = asyncio.create_task(hub.broker.join_again())
+        await await_until(lambda: layer.calls[-1] == ("group_add", EVERY_HUB))
+        layer.gates["group_add"] = asyncio.Event()
+        first.set()
+        await await_until(lambda: layer.user_calls[-1] == ("group_add", group_of("2")))
+        layer.gates.clear()
+        hub.remove(socket, feed)
+        await await_until(lambda: "1" not in hub.feeds)
+        joining.cancel()
+        assert GROUP not in layer.groups
+
+    async def test_a_group_is_left_whose_join_has_failed(
+        self, hub: Hub, layer: FakeLayer, short_linger: None
+    ) -> None:
+        """The answer may be what got lost."""
+        await await_until(lambda: hub.broker.answers)
+        layer.errors["group_add"] = TimeoutError()
+        socket, feed = await self.join(hub)
+        assert not feed.member
+        layer.groups.add(GROUP)
+        layer.errors.clear()
+        hub.remove(socket, feed)
+        await await_until(lambda: hub.feeds == {})
+        assert GROUP not in layer.groups
+
+    async def test_the_group_of_a_feed_that_is_no_more_is_not_joined(
+        self, hub: Hub, layer: FakeLayer, short_linger: None
+    ) -> None:
+        await self.join(hub, user=2)
+        socket, feed = await self.join(hub)
+        layer.gates["group_add"].clear()
+        hub.feeds["2"].member = feed.member = False
+        layer.groups.clear()
+        joining = asyncio.create_task(hub.broker.join_missing())
+        await await_until(lambda: layer.user_calls[-1] == ("group_add", group_of("2")))
+        hub.remove(socket, feed)
+        await await_until(lambda: "1" not in hub.feeds)
+        layer.gates["group_add"].set()
+        await joining
+        assert layer.groups == {group_of("2")}
+
     async def test_a_layer_within_the_process_has_no_groups(
         self, hub: Hub, layer: FakeLayer
     ) -> None:
