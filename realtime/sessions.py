@@ -116,12 +116,14 @@ def recognize(user: Any, session: object = None) -> Login:
 
     It is the session's, if that is of the site's engine and says the same user.
     """
+    # Made from a token, say, an account may hold the text of its key.
+    key = get_user_model()._meta.pk.to_python(user.pk)
     store = _store() if session is not None else None
     if store is not None and isinstance(session, store) and session.session_key:
         claim = _claim_of(session)
-        if claim is not None and claim.user == user.pk:
-            return Login(claim.user, session.session_key)
-    return Login(user.pk, was_active=bool(getattr(user, "is_active", True)))
+        if claim is not None and claim.user == key:
+            return Login(key, session.session_key)
+    return Login(key, was_active=bool(getattr(user, "is_active", True)))
 
 
 # The check

@@ -21,7 +21,7 @@ from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 from pytest_django import Settings
 
-from realtime import sessions
+from realtime import reconciler, sessions
 from realtime.routing import websocket_urlpatterns
 from realtime.sessions import Login
 from realtime.watch import check
@@ -304,6 +304,15 @@ class TestMiddlewareOfTheHost:
             await User.objects.filter(pk=ada.pk).aupdate(is_active=False)
             await check(the_hub(), the_hub().feeds.values())
             assert (page.wire.close_code, other.wire.close_code) == (4401, None)
+
+    async def test_an_account_may_hold_the_text_of_its_key(self, ada: User) -> None:
+        """As one made from a token does: the mailbox is the same, to the checks too."""
+        async with Connection(User(pk=f"0{ada.pk}")) as page:
+            await page.frames(1)
+            assert [feed.user for feed in the_hub().feeds.values()] == [ada.pk]
+            await reconciler.check(the_hub())
+            await check(the_hub(), the_hub().feeds.values())
+            assert page.wire.close_code is None
 
     async def test_a_middleware_that_lets_inactive_people_in_means_it(
         self, ada: User
