@@ -39,7 +39,9 @@ class Settings:
     @property
     def check_interval(self) -> float | None:
         """Seconds between two runs of the reconciler; None = it chooses by itself."""
-        return getattr(django_settings, "THEMIS_REALTIME_CHECK_INTERVAL", None)
+        value = getattr(django_settings, "THEMIS_REALTIME_CHECK_INTERVAL", None)
+        # Servers run no system checks, and without this check what is lost stays so.
+        return value if isinstance(value, int | float) else None
 
     @property
     def max_connections_per_user(self) -> int:

@@ -355,6 +355,13 @@ class TestInterval:
         settings.THEMIS_REALTIME_CHECK_INTERVAL = 7
         assert interval_of(healthy) == 7
 
+    async def test_a_setting_that_is_no_number_decides_nothing(
+        self, healthy: Hub, settings: Settings
+    ) -> None:
+        """The system check tells; a server runs none, and must not lose the check."""
+        settings.THEMIS_REALTIME_CHECK_INTERVAL = "15"
+        assert interval_of(healthy) == 15
+
     async def test_without_a_broker_it_is_the_push(self, idle_hub: Hub) -> None:
         idle_hub.broker.layer = None
         assert interval_of(idle_hub) == 2
