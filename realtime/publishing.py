@@ -108,15 +108,16 @@ class Publisher:
         thread = threading.Thread(
             target=self._work, name="themis-publisher", daemon=True
         )
+        # Before it starts: a signal may come meanwhile, and must not start another.
+        self._thread = thread
         try:
             thread.start()
         except RuntimeError as error:
             # The process ends, or may have no more threads.
+            self._thread = None
             self._take()
             self._idle.set()
             self._drop("error", error)
-        else:
-            self._thread = thread
 
     def _work(self) -> None:
         with asyncio.Runner(loop_factory=_Loop) as runner:

@@ -250,6 +250,27 @@ def test_a_signal_may_notify_while_its_thread_notifies(
     assert numbers(layer) == [0]
 
 
+def test_a_signal_may_notify_while_the_thread_is_started(
+    layer: RecordingLayer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A start waits for the thread, and signals are handled in waits."""
+    publisher, start = Publisher(), threading.Thread.start
+    started: list[str] = []
+
+    def start_and_be_interrupted(thread: threading.Thread) -> None:
+        started.append(thread.name)
+        start(thread)
+        if len(started) == 1:
+            send(publisher, 1)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(threading.Thread, "start", start_and_be_interrupted)
+        send(publisher, 0)
+    assert publisher.flush(5)
+    assert started == ["themis-publisher"]
+    assert numbers(layer) == [0, 1]
+
+
 def test_a_process_that_may_have_no_thread_drops(
     layer: RecordingLayer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
