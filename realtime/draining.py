@@ -8,10 +8,12 @@ there, which is the server's, is called when the pages have gone.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import math
 import signal
 import threading
+import time
 from types import FrameType
 from typing import Any, Self
 
@@ -38,6 +40,8 @@ FLUSH_SECONDS = 1.0
 # More than all of it: a bound for what nobody has thought of.
 LONGEST_SECONDS = 6
 BATCH_SECONDS = 0.1
+# A loop that does not run for so long is left for good.
+LEFT_SECONDS = 0.5
 # So few are closed at once.
 SMALLEST_BATCH = 50
 # How many are told before the loop turns to others.
@@ -175,8 +179,28 @@ class Termination:
 
     def _pass_on(self, number: int, frame: FrameType | None) -> None:
         self._owed = False
+        threading.Thread(target=_run_on, args=(self._loop,), daemon=True).start()
         if callable(self._previous):
             self._previous(number, frame)
         else:
             signal.signal(number, signal.SIG_DFL)
             signal.raise_signal(number)
+
+
+def _run_on(loop: asyncio.AbstractEventLoop) -> None:
+    """
+    Run *loop* on once its server has left it, until the process has ended.
+
+    daphne stops the loop while requests are under way. Their threads may wait for it
+    (asgiref's `AsyncToSync`, under a synchronous middleware), and Python, before it
+    ends, waits for the threads: for ever.
+    """
+    left = 0.0
+    while left < LEFT_SECONDS:
+        time.sleep(LEFT_SECONDS / 5)
+        if loop.is_closed():
+            return
+        # A server may run it more than once.
+        left = 0 if loop.is_running() else left + LEFT_SECONDS / 5
+    with contextlib.suppress(RuntimeError):  # it has been closed, or runs
+        loop.run_forever()

@@ -1,19 +1,24 @@
 """Servers that are told to stop, with pages open: what these see, and what is left."""
 
 import asyncio
+import http.client
 import random
+import re
 import signal
 import socket
+import sqlite3
 import time
 from collections import Counter
 from collections.abc import AsyncIterator, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager, closing, contextmanager, suppress
 from functools import partial
+from urllib.parse import urlencode
 
 import pytest
 from websockets.exceptions import WebSocketException
 
+from demo.accounts import PASSWORD
 from tests.balancer import balancer_of
 from tests.clients import Address, Page, sign_in
 from tests.conftest import MakeDatabase, Serve
@@ -105,6 +110,50 @@ async def test_who_is_killed_meanwhile_has_warned_its_pages(serve: Serve) -> Non
         assert set(codes) == {4012, 1006}
         for page in pages:
             assert told(page) == [1000]
+
+
+def is_listening(server: DaphneServer) -> bool:
+    with closing(socket.socket()) as client:
+        return client.connect_ex(("127.0.0.1", server.port)) == 0
+
+
+def begin_signing_in(server: DaphneServer) -> http.client.HTTPConnection:
+    """Send a form that makes a session; who answers has yet to be waited for."""
+    client = http.client.HTTPConnection("127.0.0.1", server.port, timeout=30)
+    client.request("GET", "/accounts/login/")
+    answer = client.getresponse()
+    answer.read()
+    (token,) = re.findall("csrftoken=([^;]+)", answer.headers["Set-Cookie"])
+    form = {"csrfmiddlewaretoken": token, "username": "grace", "password": PASSWORD}
+    headers = {
+        "Content-Type": "application/x-www-form-urlencoded",
+        "Cookie": f"csrftoken={token}",
+    }
+    client.request("POST", "/accounts/login/", urlencode(form), headers)
+    # Taken by the server after that one.
+    other = http.client.HTTPConnection("127.0.0.1", server.port, timeout=30)
+    with closing(other):
+        other.request("GET", "/healthz")
+        assert other.getresponse().status == 200
+    return client
+
+
+async def test_a_request_that_is_under_way_does_not_keep_the_process(
+    serve: Serve, make_database: MakeDatabase
+) -> None:
+    """Its thread waits for the loop, and Python for the thread."""
+    url = make_database()
+    server = serve(url)
+    path = url.removeprefix("sqlite:///")
+    async with Page(server, sign_in(server)) as page:
+        with closing(sqlite3.connect(path, isolation_level=None)) as database:
+            database.execute("BEGIN IMMEDIATE")
+            with closing(await asyncio.to_thread(begin_signing_in, server)):
+                server.send_signal(signal.SIGTERM)
+                assert await page.wait_closed() == 4012
+                await await_until(lambda: not is_listening(server), within=30)
+                database.execute("ROLLBACK")
+                assert await end_of(server) == 0
 
 
 class StayingPage(Page):
