@@ -2,7 +2,7 @@
 
 import asyncio
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from contextlib import AsyncExitStack
 from typing import Any
 
@@ -24,7 +24,9 @@ from pytest_django import Settings
 
 from realtime import broadcasting, logouts, sessions, watch
 from realtime.endings import REMEMBERED_SECONDS
+from realtime.feeds import Feed
 from realtime.groups import EVERY_HUB, group_of
+from realtime.hub import Hub
 from realtime.sessions import Login, digest_of, find_ended
 from realtime.watch import check
 from tests.realtime.browsers import (
@@ -631,3 +633,23 @@ def _resign(browser: Browser) -> str:
     session["theme"] = "dark"
     session.save()
     return str(session.session_key)
+
+
+async def test_news_without_an_end_do_not_put_off_the_check_of_all(
+    idle_hub: Hub, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As of a host that saves its users all the time."""
+    settings.THEMIS_REALTIME_SESSION_CHECK_INTERVAL = 0.2
+    monkeypatch.setattr(watch, "PAUSE_SECONDS", 0.01)
+    of_all = asyncio.Event()
+
+    async def doubt_again(hub: Hub, feeds: Collection[Feed]) -> None:
+        hub.endings.doubt("1")
+        if not isinstance(feeds, list):
+            of_all.set()
+
+    monkeypatch.setattr(watch, "check", doubt_again)
+    idle_hub.endings.doubt("1")
+    idle_hub.start(watch.watch)
+    async with asyncio.timeout(5):
+        await of_all.wait()
