@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TypeVar
 
-from django.db import OperationalError, connections, transaction
+from django.db import InterfaceError, OperationalError, connections, transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.http import HttpResponseBase
 
@@ -14,6 +14,10 @@ _LOCK_TIMEOUT = "55P03"
 # PostgreSQL: lock_not_available, serialization_failure, deadlock_detected, and
 # query_canceled, which is also the end of `limited_wait`.
 _CONTENDED = frozenset({_LOCK_TIMEOUT, "40001", "40P01", "57014"})
+# PostgreSQL's classes of connections, resources and an operator's intervention; no
+# state at all has what found no server. And the same of SQLite's file.
+_OUTAGES = ("08", "53", "57")
+_SQLITE_OUTAGES = ("SQLITE_CANTOPEN", "SQLITE_FULL", "SQLITE_IOERR")
 
 
 def is_contention(error: BaseException) -> bool:
@@ -24,6 +28,20 @@ def is_contention(error: BaseException) -> bool:
     if getattr(cause, "sqlstate", None) in _CONTENDED:
         return True
     return getattr(cause, "sqlite_errorname", "").startswith("SQLITE_BUSY")
+
+
+def is_outage(error: BaseException) -> bool:
+    """Tell whether *error* means that the database does not answer."""
+    if isinstance(error, InterfaceError):
+        return True
+    if not isinstance(error, OperationalError) or is_contention(error):
+        return False
+    cause = error.__cause__
+    name: str | None = getattr(cause, "sqlite_errorname", None)
+    if name is not None:
+        return name.startswith(_SQLITE_OUTAGES)
+    state: str = getattr(cause, "sqlstate", None) or "08"
+    return state.startswith(_OUTAGES)
 
 
 def is_lock_timeout(error: BaseException) -> bool:

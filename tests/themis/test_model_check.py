@@ -179,6 +179,11 @@ class Writer:
         if not self.is_open:
             self.colleague.begin()
             self.is_open = True
+            if not _can_skip():
+                # SQLite's one lock, had from the beginning as IMMEDIATE has it: else
+                # the transaction could write no more when somebody else has.
+                nothing = plain(Mailbox).filter(revision__lt=0)
+                self.colleague.run(lambda: nothing.update(revision=0))
 
     def forget(self) -> None:
         self.is_open = False

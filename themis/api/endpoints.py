@@ -13,7 +13,6 @@ from django.core.exceptions import (
     RequestDataTooBig,
     SuspiciousOperation,
 )
-from django.db import InterfaceError, OperationalError
 from django.http import HttpRequest, HttpResponse
 from django.http.multipartparser import MultiPartParserError
 from django.middleware.csrf import CsrfViewMiddleware
@@ -31,7 +30,7 @@ from themis.api.problems import (
 )
 from themis.events import encode
 from themis.models import Mailbox
-from themis.transactions import is_contention, outside_transactions
+from themis.transactions import is_contention, is_outage, outside_transactions
 
 logger = logging.getLogger("themis")
 
@@ -85,17 +84,17 @@ def _to_problem(error: Exception) -> ProblemError | None:
     if isinstance(error, Mailbox.DoesNotExist):
         # The account has been deleted since the session was looked up.
         return not_signed_in()
-    if isinstance(error, OperationalError | InterfaceError):
-        return _of_the_database(error)
-    return None
+    return _of_the_database(error)
 
 
-def _of_the_database(error: Exception) -> ProblemError:
+def _of_the_database(error: Exception) -> ProblemError | None:
     if is_contention(error):
         return busy()
-    # In a line: all pages that poll come here while it lasts.
-    logger.error("The database does not answer a request: %r", error)
-    return unavailable()
+    if is_outage(error):
+        # In a line: all pages that poll come here while it lasts.
+        logger.error("The database does not answer a request: %r", error)
+        return unavailable()
+    return None
 
 
 def _admit(request: HttpRequest, allowed: str, *, public: bool) -> None:
