@@ -713,6 +713,8 @@ class TestContention:
     ) -> None:
         """A broken database is not called busy."""
         row = notified(ada)
+        # Django remembers the table of a column from its first use on.
+        UserNotification.objects.get()
         table = UserNotification._meta.db_table
         monkeypatch.setattr(UserNotification._meta, "db_table", "themis_no_such_table")
         with pytest.raises(Exception, match="themis_no_such_table"):
