@@ -714,7 +714,7 @@ class TestContention:
         """A broken database is not called busy."""
         row = notified(ada)
         # Django remembers the table of a column from its first use on.
-        UserNotification.objects.get()
+        post(client, "read", {"ids": [str(row.pk)]})
         table = UserNotification._meta.db_table
         monkeypatch.setattr(UserNotification._meta, "db_table", "themis_no_such_table")
         with pytest.raises(Exception, match="themis_no_such_table"):
