@@ -8,7 +8,12 @@ import logging
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
-from channels.layers import InMemoryChannelLayer, get_channel_layer
+from channels.layers import (
+    InMemoryChannelLayer,
+    channel_layers,
+    get_channel_layer,
+)
+from channels_redis.pubsub import RedisPubSubChannelLayer
 
 from .feeds import Feed
 from .groups import EVERY_HUB, group_of
@@ -29,6 +34,14 @@ def is_local(layer: Any) -> bool:
     return layer is None or isinstance(layer, InMemoryChannelLayer)
 
 
+def _make_layer(alias: str) -> Any:
+    """Return the channel layer; Redis pub/sub with connections of the hub's own."""
+    layer: Any = get_channel_layer(alias)
+    if isinstance(layer, RedisPubSubChannelLayer):
+        return channel_layers.make_backend(alias)
+    return layer
+
+
 class Broker:
     """
     The way to other processes, if there are any.
@@ -45,7 +58,7 @@ class Broker:
         receive: Callable[[dict[str, Any]], object],
         alias: str = "default",
     ) -> None:
-        self.layer: Any = get_channel_layer(alias)
+        self.layer: Any = _make_layer(alias)
         self.channel: str | None = None
         # Whether it took what it was last asked to: groups are joined then.
         self.answers = False
@@ -53,8 +66,10 @@ class Broker:
         self.is_failing = False
         # Messages to this process that are under way, by name.
         self.echoes: dict[str, asyncio.Future[None]] = {}
+        self._alias = alias
         self._feeds = feeds
         self._receive = receive
+        self._listening: asyncio.Task[None] | None = None
         # Set when the channel has been asked for once, whatever the answer.
         self._asked = asyncio.Event()
         self._has_left = False
@@ -82,6 +97,36 @@ class Broker:
 
     async def listen(self) -> None:
         """Receive what the layer brings, for ever; a dead broker is tried again."""
+        while True:
+            self._listening = asyncio.create_task(self._listen())
+            try:
+                await asyncio.wait([self._listening])
+            finally:
+                self._listening.cancel()
+                await asyncio.wait([self._listening], timeout=LAYER_SECONDS)
+
+    async def renew(self) -> None:
+        """
+        Let go of a connection that brings nothing, and listen by another.
+
+        Only of Redis pub/sub, which keeps one. A connection may be dead without anybody
+        saying so; or the kernel does after a quarter of an hour, which redis-py takes
+        for a time-out of its own: it tries at once, for ever, and nothing else runs.
+        """
+        old = self.layer
+        if self._has_left or not isinstance(old, RedisPubSubChannelLayer):
+            return
+        try:
+            self.layer = _make_layer(self._alias)
+            self.channel, self.answers = None, False
+            async with asyncio.timeout(LAYER_SECONDS):
+                await old.flush()
+        except Exception as error:  # noqa: BLE001 -- layers raise what they like
+            self._warn("let go of a connection", error)
+        if self._listening is not None:
+            self._listening.cancel()
+
+    async def _listen(self) -> None:
         pause = SHORTEST_PAUSE_SECONDS
         while True:
             try:

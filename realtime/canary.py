@@ -27,6 +27,9 @@ GRACE_SECONDS = 0.1
 # So many in a row, and the broker is trusted again; the first is no proof, where
 # connections are cut again and again.
 TRUSTED_AFTER = 3
+# When so many in a row are lost, half a minute, connections are made anew; and then
+# ever more rarely, because channels_redis remembers each layer.
+RENEWED_AFTER = 10
 # A broker may forget who is in a group: channels_redis' RedisChannelLayer after a day.
 REJOIN_SECONDS = 6 * 60 * 60
 
@@ -66,7 +69,8 @@ async def watch_broker(hub: Hub) -> None:
     """Notice, for ever, when the broker of *hub* fails and when it is back."""
     if hub.broker.is_local:
         return
-    in_a_row = 0
+    in_a_row = lost = 0
+    renewed_after = RENEWED_AFTER
     joined_at = hub.loop.time()
     while True:
         # Several processes should not send all at once.
@@ -82,8 +86,13 @@ async def watch_broker(hub: Hub) -> None:
                 await hub.broker.join_missing()
         except Exception as error:  # noqa: BLE001 -- layers raise what they like
             in_a_row = 0
+            lost += 1
             _fail(hub, error)
+            if lost >= renewed_after:
+                renewed_after *= 2
+                await hub.broker.renew()
         else:
+            lost, renewed_after = 0, RENEWED_AFTER
             metrics.CANARY.observe(took)
             if is_back:
                 # What was published while connections came back reached nobody.

@@ -6,11 +6,14 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
+from channels.layers import get_channel_layer
+from pytest_django import Settings
 
 from realtime import canary, metrics
 from realtime.canary import LostError, probe, watch_broker
 from realtime.groups import EVERY_HUB, group_of
 from realtime.hub import Hub
+from tests.processes import RedisServer
 from tests.realtime.harness import Box, FakeLayer, make_message
 from tests.realtime.test_hub import Pages
 from tests.waiting import await_until
@@ -206,3 +209,57 @@ class TestWatch:
         idle_hub.broker.layer = None
         async with asyncio.timeout(5):
             await watch_broker(idle_hub)
+
+
+@pytest.mark.once
+class TestDeafness:
+    async def test_a_connection_that_brings_nothing_is_replaced(
+        self, settings: Settings, redis_server: RedisServer
+    ) -> None:
+        """Nobody has closed it, so nobody but the canary knows."""
+        settings.CHANNEL_LAYERS = {
+            "default": {
+                "BACKEND": "channels_redis.pubsub.RedisPubSubChannelLayer",
+                "CONFIG": {"hosts": [redis_server.url]},
+            }
+        }
+        hub = Hub()
+        hub.start(watch_broker)
+        pages = Pages(hub, 1, 1)
+        others: Any = get_channel_layer()
+        try:
+            await hub.broker.join(pages.feed)
+            deaf, channel = hub.broker.layer, hub.broker.channel
+            (shard,) = deaf._get_layer()._shards
+            # As after a TimeoutError: channels_redis never starts it again.
+            shard._receive_task.cancel()
+            await await_until(lambda: hub.broker.layer is not deaf)
+            await await_until(lambda: hub.broker.channel and pages.feed.member)
+            assert hub.broker.channel != channel
+            await others.group_send(group_of("1"), make_message(1))
+            await await_until(lambda: pages.wires[0].revisions == [1])
+            await await_until(lambda: not hub.broker.is_failing)
+            # The others', and those of a host's own consumers, are left alone.
+            assert others not in {deaf, hub.broker.layer}
+            with redis_server.client() as client:
+                assert len(client.pubsub_channels()) == 3
+        finally:
+            await hub.stop()
+            await hub.broker.layer.flush()
+            await others.flush()
+
+    async def test_it_is_done_ever_more_rarely(
+        self, watched: Hub, layer: FakeLayer, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        renewed = []
+
+        async def renew() -> None:
+            renewed.append(rounds(layer))
+
+        monkeypatch.setattr(watched.broker, "renew", renew)
+        layer.errors["send"] = OSError("gone")
+        before = rounds(layer)
+        await await_until(lambda: len(renewed) == 3)
+        assert [count - before for count in renewed] == pytest.approx(
+            [10, 20, 40], abs=1
+        )
