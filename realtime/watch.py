@@ -69,17 +69,30 @@ async def check(hub: Hub, feeds: Collection[Feed]) -> None:
             if socket.login is not None
         }
     )
-    while chunk := list(islice(logins, LOGINS_PER_READ)):
-        try:
-            ended = await hub.read(sessions.find_ended, chunk)
-        except DatabaseLostError:
-            return
-        except Exception:
+    try:
+        while chunk := list(islice(logins, LOGINS_PER_READ)):
+            await _check(hub, chunk)
+    except DatabaseLostError:
+        return
+
+
+async def _check(hub: Hub, logins: list[Login]) -> None:
+    try:
+        ended = await hub.read(sessions.find_ended, logins)
+    except DatabaseLostError:
+        raise
+    except Exception:
+        if len(logins) == 1:
             logger.exception(
-                "Sessions could not be read; the next check follows.",
+                "A session could not be read; the next check follows.",
                 extra={"event": "sessions_failed"},
             )
-            continue
+            return
+        # One that the host's own code can't read must not protect the others.
+        half = len(logins) // 2
+        await _check(hub, logins[:half])
+        await _check(hub, logins[half:])
+    else:
         for login in ended:
             _close(hub, login)
 
