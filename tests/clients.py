@@ -93,7 +93,7 @@ class Page:
     ) -> None:
         await self.close()
 
-    async def open(self) -> Self:
+    async def open(self, *, within: float = 10) -> Self:
         """Connect from where the page stands; returns when it has been told."""
         position = self.mirror.position
         query = urllib.parse.urlencode(position) if self.mirror.epoch else ""
@@ -107,7 +107,9 @@ class Page:
             ping_interval=None,
         )
         self._reading = asyncio.create_task(self._read(self._socket))
-        await await_until(lambda: len(self.state_frames) > told or self.is_closed)
+        await await_until(
+            lambda: len(self.state_frames) > told or self.is_closed, within=within
+        )
         return self
 
     async def close(self) -> None:
