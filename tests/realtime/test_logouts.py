@@ -610,6 +610,39 @@ class TestCheck:
             await look()
             assert codes(*tabs) == [4401, None]
 
+    async def test_one_session_that_can_not_be_loaded_costs_one_load(
+        self,
+        ada: User,
+        settings: Settings,
+        monkeypatch: pytest.MonkeyPatch,
+        caplog: pytest.LogCaptureFixture,
+    ) -> None:
+        settings.SESSION_ENGINE = __name__
+        browsers = [await browse(ada) for _browser in range(3)]
+        logins = [Login(ada.pk, browser.key) for browser in browsers]
+        SessionStore.revoked.add(browsers[2].key)
+        load, loaded = SessionStore.load, []
+
+        def fail_once(store: SessionStore) -> dict[str, Any]:
+            loaded.append(store.session_key)
+            if store.session_key == browsers[1].key:
+                raise ValueError
+            return load(store)
+
+        monkeypatch.setattr(SessionStore, "load", fail_once)
+        assert await sync_to_async(find_ended)(logins) == {logins[2]}
+        assert len(loaded) == 3
+        assert "could not be read" in caplog.text
+
+    async def test_accounts_with_and_without_a_session_end_together(
+        self, ada: User, grace: User
+    ) -> None:
+        here = await browse(ada)
+        logins = [Login(ada.pk, here.key), Login(grace.pk)]
+        await sync_to_async(here.session.delete)()
+        await User.objects.filter(pk=grace.pk).aupdate(is_active=False)
+        assert await sync_to_async(find_ended)(logins) == set(logins)
+
     async def test_it_comes_by_itself(self, ada: User, settings: Settings) -> None:
         settings.THEMIS_REALTIME_SESSION_CHECK_INTERVAL = 0.2
         async with (await browse(ada)).tab() as tab:
