@@ -2,7 +2,7 @@ import { Alarm, systemClock } from "./clock.js";
 
 /** @import { Clock } from "./clock.js" */
 /** @import { Item } from "./protocol.js" */
-/** @import { NewItemsEvent, Store } from "./store.js" */
+/** @import { NewItemsEvent } from "./store.js" */
 
 const GATHER = 3_000;
 const SPACING = 10_000;
@@ -53,7 +53,7 @@ export class NewsAnnouncer {
   #pending = new Set();
 
   /**
-   * @param {Store} store
+   * @param {EventTarget & {items: Item[], unread: number}} store
    * @param {(count: number) => void} speak
    * @param {object} [options]
    * @param {AbortSignal | undefined} [options.signal] Ends it.

@@ -20,7 +20,7 @@ const ADDED = "data-themis-added";
  * The bell. `{% themis_bell %}` renders it around a plain link, which stays the bell
  * without JavaScript; upgraded, a button with a panel takes the link's place.
  *
- * Attributes: `data-state-url`, `data-read-url`, `data-list-url`, `data-mount-url`,
+ * Attributes: `data-state-url`, `data-notifications-url`, `data-list-url`, `data-mount-url`,
  * `data-socket-url` (empty: no socket), `data-poll-interval` (seconds, 0 = never),
  * `data-unread`, `data-csrf-token`. Parts and texts: see `templates/themis/bell.html`.
  *
@@ -50,22 +50,22 @@ export class ThemisBellElement extends HTMLElement {
 
   /** Unread notifications; 10,000 means more than 9,999. */
   get unread() {
-    return this.#mailbox?.store.unread ?? Number(this.dataset.unread ?? 0);
+    return this.#mailbox?.unread ?? Number(this.dataset.unread ?? 0);
   }
 
   /** The epoch of the mailbox that the page holds; null before the first frame. */
   get epoch() {
-    return this.#mailbox?.store.epoch ?? null;
+    return this.#mailbox?.position.epoch ?? null;
   }
 
   /** The revision of the mailbox that the page holds. */
   get revision() {
-    return this.#mailbox?.store.revision ?? 0;
+    return this.#mailbox?.position.revision ?? 0;
   }
 
   /** How the page hears of changes now. */
   get transport() {
-    return this.#mailbox?.connection.state ?? "stopped";
+    return this.#mailbox?.transport.state ?? "stopped";
   }
 
   connectedCallback() {
@@ -95,10 +95,10 @@ export class ThemisBellElement extends HTMLElement {
   }
 
   #config() {
-    const { stateUrl = "", readUrl = "", socketUrl = "", csrfToken = "", pollInterval, unread } = this.dataset;
+    const { stateUrl = "", notificationsUrl = "", socketUrl = "", csrfToken = "", pollInterval, unread } = this.dataset;
     return {
       stateUrl,
-      readUrl,
+      notificationsUrl,
       socketUrl,
       csrfToken,
       pollInterval: Math.max(0, Number(pollInterval) || 0),
@@ -114,7 +114,7 @@ export class ThemisBellElement extends HTMLElement {
       {
         read: (id) => void this.#markRead(id),
         readAll: () => void this.#markAllRead(),
-        refresh: () => this.#mailbox?.connection.refresh(),
+        refresh: () => this.#mailbox?.refresh(),
       },
       signal,
     );
@@ -148,11 +148,11 @@ export class ThemisBellElement extends HTMLElement {
    * @param {Mailbox} mailbox
    * @param {AbortSignal} signal
    */
-  #listen({ store, connection }, signal) {
-    store.addEventListener("change", () => this.#changed(), { signal });
-    store.addEventListener("new", (event) => this.#rang(/** @type {NewItemsEvent} */ (event).items), { signal });
-    connection.addEventListener("transport", () => this.#transported(), { signal });
-    new NewsAnnouncer(store, (count) => this.#announce(count), { signal });
+  #listen(mailbox, signal) {
+    mailbox.addEventListener("change", () => this.#changed(), { signal });
+    mailbox.addEventListener("new", (event) => this.#rang(/** @type {NewItemsEvent} */ (event).items), { signal });
+    mailbox.addEventListener("transport", () => this.#transported(), { signal });
+    new NewsAnnouncer(mailbox, (count) => this.#announce(count), { signal });
   }
 
   get #isOpen() {
@@ -171,9 +171,9 @@ export class ThemisBellElement extends HTMLElement {
     if (!isOpen) return;
     ticker.add(this.#updateTimes);
     this.#place();
-    const { store, connection } = this.#open();
+    const mailbox = this.#open();
     // Nothing has been heard yet and nothing may come by itself: asked for by hand.
-    if (!store.isLoaded && connection.state !== "connecting") connection.refresh();
+    if (!mailbox.isLoaded && mailbox.transport.state !== "connecting") mailbox.refresh();
   }
 
   /** @param {FocusEvent} event */
@@ -188,8 +188,8 @@ export class ThemisBellElement extends HTMLElement {
 
   #changed() {
     this.#render();
-    const { store } = this.#open();
-    this.#tell(new ThemisChangeEvent(store.unread, store.items));
+    const { unread, items } = this.#open();
+    this.#tell(new ThemisChangeEvent(unread, items));
   }
 
   /** @param {Item[]} items */
@@ -202,7 +202,7 @@ export class ThemisBellElement extends HTMLElement {
   }
 
   #transported() {
-    const { state, isStale, isSignedOut } = this.#open().connection;
+    const { state, isStale, isSignedOut } = this.#open().transport;
     this.#render();
     this.#tell(new ThemisTransportEvent(state, isStale, isSignedOut));
   }
@@ -235,18 +235,18 @@ export class ThemisBellElement extends HTMLElement {
   }
 
   #renderPanel() {
-    const { store, connection } = this.#open();
-    const { items, isLoaded, unread } = store;
-    const { isStale, isSignedOut } = connection;
+    const { items, isLoaded, unread, transport } = this.#open();
+    const { isStale, isSignedOut } = transport;
     this.#panel?.render({ items, isLoaded, unread, isStale, isSignedOut });
     ticker.tick();
     if (!this.#isOpen) this.#writeTimes();
   }
 
   #writeTimes() {
-    const { store, connection } = this.#open();
-    const heardAgo = connection.heardAt === null ? null : Date.now() - connection.heardAt;
-    return this.#panel?.updateTimes(store.now(), heardAgo) ?? Infinity;
+    const mailbox = this.#open();
+    const { heardAt } = mailbox.transport;
+    const heardAgo = heardAt === null ? null : Date.now() - heardAt;
+    return this.#panel?.updateTimes(mailbox.now(), heardAgo) ?? Infinity;
   }
 
   #unreadText() {
@@ -256,12 +256,12 @@ export class ThemisBellElement extends HTMLElement {
 
   /** @param {string} id */
   async #markRead(id) {
-    this.#report(await this.#open().markRead([id]), "read-failed");
+    this.#report(await this.#open().change("read", [id]).finished, "read-failed");
   }
 
   async #markAllRead() {
     const upTo = this.#panel?.rendered ?? 0;
-    if (upTo > 0) this.#report(await this.#open().markReadUpTo(upTo), "read-failed");
+    if (upTo > 0) this.#report(await this.#open().readUpTo(upTo).finished, "read-failed");
   }
 
   /**
@@ -269,7 +269,7 @@ export class ThemisBellElement extends HTMLElement {
    * @param {string} failure The name of the text that says what didn't.
    */
   #report(worked, failure) {
-    if (this.#mailbox === null || this.#mailbox.connection.isSignedOut) return;
+    if (this.#mailbox === null || this.#mailbox.transport.isSignedOut) return;
     const text = worked ? "" : this.#readTexts().get(failure);
     this.#panel?.showProblem(text);
     liveRegion.say(worked ? this.#unreadText() : text);

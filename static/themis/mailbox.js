@@ -1,37 +1,62 @@
 import { Alarm, systemClock } from "./clock.js";
 import { Connection } from "./connection.js";
 import { followPage } from "./lifecycle.js";
-import { decode, isStateFrame } from "./protocol.js";
-import { Store } from "./store.js";
+import { Operation, Operations } from "./operations.js";
+import { isItem } from "./protocol.js";
+import { ChangeEvent, NewItemsEvent, Store } from "./store.js";
 
-/** @import { FrameEvent } from "./connection.js" */
-/** @import { StateFrame } from "./protocol.js" */
+/** @import { FrameEvent, TransportState } from "./connection.js" */
+/** @import { Selection, Verb } from "./operations.js" */
+/** @import { Item, StateFrame } from "./protocol.js" */
 
 /**
  * @typedef {object} MailboxConfig
  * @property {string} stateUrl
- * @property {string} readUrl
+ * @property {string} notificationsUrl
  * @property {string} socketUrl
  * @property {string} csrfToken
  * @property {number} pollInterval
  * @property {number} unread
+ *
+ * @typedef {object} Transport How the page hears of changes.
+ * @property {TransportState} state
+ * @property {boolean} isStale Out of touch long enough that the person should know.
+ * @property {boolean} isSignedOut
+ * @property {number | null} heardAt When the server last told or confirmed the state.
  */
 
-/** A body swap takes the bell out and puts another in: the socket outlives that. */
+/** A body swap takes the bell out and puts another in: the mailbox outlives that. */
 const GRACE = 1_000;
 
-const REQUEST_TIMEOUT = 15_000;
+const PAGE = 20;
+
+/** Frames that were taken in; what they say about a single notification is for lists. */
+export class AppliedEvent extends Event {
+  /** @param {StateFrame} frame */
+  constructor(frame) {
+    super("applied");
+    this.frame = frame;
+  }
+}
 
 /**
- * One person's mailbox on this page: store and connection, shared by all bells that
- * name the same state URL, and the verbs that change it.
+ * One person's mailbox on this page, shared by all its bells and lists: what the server
+ * told, with what the person has just done laid over it, and the verbs.
+ *
+ * Fires "change" (anything shown), "new" (`NewItemsEvent`), "applied" (`AppliedEvent`)
+ * and "transport".
  */
-export class Mailbox {
+export class Mailbox extends EventTarget {
   #config;
+  #store;
+  #connection;
+  #operations;
   #closing;
   #follow = new AbortController();
   /** @type {Set<object>} */
   #holders = new Set();
+  /** The address of the next page of older ones; null = from the newest on. @type {string | null} */
+  #cursor = null;
 
   /** @type {Map<string, Mailbox>} */
   static #open = new Map();
@@ -43,7 +68,7 @@ export class Mailbox {
    */
   static at(config) {
     const known = Mailbox.#open.get(config.stateUrl);
-    if (known !== undefined && !known.connection.isSignedOut) {
+    if (known !== undefined && !known.transport.isSignedOut) {
       // The newest token: signing in changes it.
       known.#config = config;
       return known;
@@ -55,25 +80,85 @@ export class Mailbox {
 
   /** @param {MailboxConfig} config */
   constructor(config) {
+    super();
     this.#config = config;
     this.#closing = new Alarm(systemClock, () => this.#close());
-    this.store = new Store({ unread: config.unread });
-    this.connection = new Connection({
+    this.#store = new Store({ unread: config.unread });
+    this.#connection = new Connection({
       stateUrl: config.stateUrl,
       socketUrl: socketAddress(config.socketUrl),
       pollInterval: config.pollInterval,
-      position: () => this.store.position,
+      position: () => this.#store.position,
     });
-    this.connection.addEventListener("frame", (event) => {
+    this.#operations = new Operations({
+      url: config.notificationsUrl,
+      token: () => this.#config.csrfToken,
+      holder: {
+        onAnswer: (frame) => this.#apply(frame),
+        onSignedOut: () => this.#connection.signOut(),
+        onOutdated: () => this.refresh(),
+        onChange: () => this.#changed(),
+      },
+    });
+    this.#connection.addEventListener("frame", (event) => {
       this.#apply(/** @type {FrameEvent} */ (event).frame);
     });
-    this.store.addEventListener("expiry", () => {
+    this.#store.addEventListener("change", () => this.#changed());
+    this.#store.addEventListener("new", (event) => {
+      this.dispatchEvent(new NewItemsEvent(/** @type {NewItemsEvent} */ (event).items));
+    });
+    this.#store.addEventListener("expiry", () => {
       // A page that nobody sees asks when it is shown.
-      if (document.visibilityState === "visible") this.connection.expire();
+      if (document.visibilityState === "visible") this.#connection.expire();
     });
-    this.connection.addEventListener("transport", () => {
-      if (this.connection.isSignedOut) this.store.clear();
+    this.#connection.addEventListener("transport", () => {
+      if (this.#connection.isSignedOut) {
+        this.#operations.clear();
+        this.#store.clear();
+      } else if (!this.#connection.isStale && ["open", "polling"].includes(this.#connection.state)) {
+        this.#operations.resume();
+      }
+      this.dispatchEvent(new Event("transport"));
     });
+  }
+
+  /** The newest notifications, newest first: 20, or more after `loadOlder()`. */
+  get items() {
+    return this.#operations.overlay(this.#store.items, 0).items;
+  }
+
+  /** Unread notifications; 10,000 means more than 9,999. */
+  get unread() {
+    return this.#operations.overlay(this.#store.items, this.#store.unread).unread;
+  }
+
+  /** Whether the server has told anything yet. */
+  get isLoaded() {
+    return this.#store.isLoaded;
+  }
+
+  get position() {
+    return this.#store.position;
+  }
+
+  /** Whether the person's account asks for desktop notifications. */
+  get desktop() {
+    return this.#store.desktop;
+  }
+
+  get hasOlder() {
+    return this.#store.hasOlder;
+  }
+
+  /** @returns {Transport} */
+  get transport() {
+    const { state, isStale, isSignedOut, heardAt } = this.#connection;
+    return { state, isStale, isSignedOut, heardAt };
+  }
+
+  /** The server's time, in milliseconds. */
+  now() {
+    return this.#store.now();
   }
 
   /** @param {object} holder Keeps the mailbox open until it releases it. */
@@ -82,8 +167,8 @@ export class Mailbox {
     this.#holders.add(holder);
     if (this.#holders.size > 1) return;
     if (this.#follow.signal.aborted) this.#follow = new AbortController();
-    followPage(this.connection, this.#follow.signal);
-    this.connection.start();
+    followPage(this.#connection, this.#follow.signal);
+    this.#connection.start();
   }
 
   /** @param {object} holder */
@@ -104,58 +189,109 @@ export class Mailbox {
     return first === holder;
   }
 
-  /** @param {string[]} ids @returns {Promise<boolean>} Whether it worked. */
-  markRead(ids) {
-    return this.#post({ ids });
+  /**
+   * Do something: shown at once, and taken back if the server doesn't agree.
+   *
+   * @param {Verb} verb
+   * @param {string[]} ids
+   * @returns {{operation: Operation, finished: Promise<boolean>}} Fulfilled with whether it worked.
+   */
+  change(verb, ids) {
+    return this.#run(verb, { ids });
   }
 
   /**
    * Mark what the mailbox held at a revision; what came later stays unread.
    *
    * @param {number} upTo The highest created revision that was shown.
-   * @returns {Promise<boolean>} Whether it worked.
    */
-  markReadUpTo(upTo) {
-    return this.#post({ up_to: upTo, epoch: this.store.epoch });
+  readUpTo(upTo) {
+    return this.#run("read", { upTo, epoch: this.#store.epoch ?? "" });
   }
 
-  /** @param {Record<string, unknown>} body */
-  async #post(body) {
-    const { readUrl, csrfToken } = this.#config;
-    try {
-      const response = await fetch(readUrl, {
-        method: "POST",
-        headers: {
-          Accept: "application/json",
-          "Content-Type": "application/json",
-          "X-CSRFToken": csrfToken,
-        },
-        body: JSON.stringify(body),
-        credentials: "same-origin",
-        // Arrives although the page may be on its way elsewhere.
-        keepalive: true,
-        signal: AbortSignal.timeout(REQUEST_TIMEOUT),
-      });
-      if (response.status === 401) this.connection.signOut();
-      // Gone, or another epoch: what the page shows is not what the server has.
-      if (response.status === 404 || response.status === 409) this.connection.refresh();
-      if (!response.ok) return response.status === 404;
-      const frame = decode(await response.text());
-      if (!isStateFrame(frame)) return false;
-      this.#apply(frame);
-      return true;
-    } catch {
-      return false;
+  /**
+   * Undo one operation as a whole, and nothing that was done before or after it.
+   *
+   * @param {Operation} operation One that is done.
+   */
+  undo({ verb, at }) {
+    return this.#run(verb === "dismiss" ? "restore" : "unread", { at: at ?? "" });
+  }
+
+  /** @param {Operation} operation One that failed. @returns {Promise<boolean>} */
+  retry(operation) {
+    return this.#operations.run(operation);
+  }
+
+  /** The operation about this notification that failed. @param {string} id */
+  failureOf(id) {
+    return this.#operations.failureOf(id);
+  }
+
+  /** The operation about many notifications that failed. */
+  get failure() {
+    return this.#operations.failure;
+  }
+
+  /** Ask for the present state, whatever the transport does. */
+  refresh() {
+    this.#connection.refresh();
+  }
+
+  /** Keep more than the newest, for somebody who reads on; `false` lets it go again. @param {boolean} isWide */
+  widen(isWide) {
+    if (isWide) {
+      this.#store.widen();
+    } else {
+      this.#cursor = null;
+      this.#store.narrow();
     }
+  }
+
+  /** @returns {Promise<number | null>} How many older ones were added; null = it failed. */
+  async loadOlder() {
+    const query = new URLSearchParams(
+      this.#cursor === null ? { limit: String(2 * PAGE) } : { limit: String(PAGE), before: this.#cursor },
+    );
+    try {
+      const response = await fetch(`${this.#config.notificationsUrl}?${query}`, {
+        headers: { Accept: "application/json" },
+        cache: "no-store",
+        credentials: "same-origin",
+      });
+      if (response.status === 401) this.#connection.signOut();
+      if (!response.ok) return null;
+      /** @type {{items: Item[], next: string | null}} */
+      const { items, next } = await response.json();
+      this.#cursor = next;
+      return this.#store.extend(items.filter(isItem), next !== null);
+    } catch {
+      return null;
+    }
+  }
+
+  /**
+   * @param {Verb} verb
+   * @param {Selection} selection
+   */
+  #run(verb, selection) {
+    const operation = new Operation(verb, selection, new Date(this.now()).toISOString());
+    return { operation, finished: this.#operations.run(operation) };
   }
 
   /** @param {StateFrame} frame */
   #apply(frame) {
-    if (this.store.apply(frame) === "gap") this.connection.sync(frame);
+    const outcome = this.#store.apply(frame);
+    if (outcome === "gap") this.#connection.sync(frame);
+    if (outcome === "applied") this.dispatchEvent(new AppliedEvent(frame));
+  }
+
+  #changed() {
+    this.dispatchEvent(new ChangeEvent());
   }
 
   #close() {
-    this.connection.stop();
+    this.#connection.stop();
     if (Mailbox.#open.get(this.#config.stateUrl) === this) Mailbox.#open.delete(this.#config.stateUrl);
   }
 }

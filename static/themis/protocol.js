@@ -112,7 +112,7 @@ function isTime(value) {
 }
 
 /** @param {unknown} value @returns {value is Item} */
-function isItem(value) {
+export function isItem(value) {
   return (
     isRecord(value) &&
     isId(value.id) &&

@@ -1,11 +1,14 @@
 import { systemClock, Alarm } from "./clock.js";
-import { newestFirst } from "./protocol.js";
+import { newestFirst, VERSION } from "./protocol.js";
 
 /** @import { Clock } from "./clock.js" */
 /** @import { Item, StateFrame, Position } from "./protocol.js" */
 
 /** How many of the newest notifications a page holds: those a snapshot carries. */
 export const WINDOW = 20;
+
+/** How many at most while somebody reads on: more nodes make a page slow. */
+export const MOST = 200;
 
 /** setTimeout counts in 32 bits; a longer wait is taken in steps. */
 const LONGEST_WAIT = 3_600_000;
@@ -44,12 +47,15 @@ export class NewItemsEvent extends Event {
 export class Store extends EventTarget {
   #clock;
   #window;
+  #limit;
+  #hasOlder = false;
   #expiry;
   /** @type {string | null} */
   #epoch = null;
   #revision = 0;
   #unread;
   #desktop = false;
+  #pollInterval = 0;
   #offset = 0;
   /** When the first of what is held expires, by the server's clock. */
   #expiresAt = Infinity;
@@ -65,6 +71,7 @@ export class Store extends EventTarget {
   constructor({ window = WINDOW, unread = 0, clock = systemClock } = {}) {
     super();
     this.#window = window;
+    this.#limit = window;
     this.#unread = unread;
     this.#clock = clock;
     this.#expiry = new Alarm(clock, () => this.#expire());
@@ -103,6 +110,11 @@ export class Store extends EventTarget {
     return this.#held.filter((item) => !hasExpired(item, now));
   }
 
+  /** Whether there are, or may be, older ones that can still be taken in. */
+  get hasOlder() {
+    return this.#hasOlder && this.#held.length < MOST;
+  }
+
   /** The server's time, as far as the last frame told it. */
   now() {
     return this.#clock.now() + this.#offset;
@@ -127,15 +139,68 @@ export class Store extends EventTarget {
 
     const fresh = sameEpoch ? this.#newItems(frame.items) : [];
     this.#held = this.#merged(frame);
+    if (frame.type === "snapshot") this.#hasOlder = this.#held.length >= this.#window;
     this.#epoch = frame.epoch;
     this.#revision = frame.revision;
     this.#unread = frame.unread;
     this.#desktop = frame.desktop;
+    this.#pollInterval = frame.poll_interval;
     this.#offset = Date.parse(frame.now) - this.#clock.now();
     this.#watchExpiry();
     this.dispatchEvent(new ChangeEvent());
     if (fresh.length > 0) this.dispatchEvent(new NewItemsEvent(fresh));
     return "applied";
+  }
+
+  /** Somebody reads on: let nothing go at the end, and take in what is older. */
+  widen() {
+    this.#limit = MOST;
+  }
+
+  /** Back to the window of the newest. */
+  narrow() {
+    this.#limit = this.#window;
+    if (this.#held.length > this.#window) this.#hasOlder = true;
+    this.#held = this.#held.slice(0, this.#window);
+  }
+
+  /**
+   * Take in what is older than all that is held. What a frame brings stays as it is:
+   * a page of the list may have been read before it.
+   *
+   * @param {Item[]} items A page of the list that begins no later than what is held ends.
+   * @param {boolean} hasOlder Whether there is another page.
+   * @returns {number} How many were added.
+   */
+  extend(items, hasOlder) {
+    const oldest = this.#held.at(-1);
+    const older = items.filter((item) => oldest !== undefined && newestFirst(item, oldest) > 0);
+    const before = this.#held.length;
+    this.#held = [...this.#held, ...older.sort(newestFirst)].slice(0, this.#limit);
+    this.#hasOlder = hasOlder;
+    this.#watchExpiry();
+    this.dispatchEvent(new ChangeEvent());
+    return this.#held.length - before;
+  }
+
+  /**
+   * What is held, as the server would tell it: for another tab.
+   *
+   * @returns {StateFrame | null} Null as long as nothing is held.
+   */
+  toSnapshot() {
+    if (this.#epoch === null) return null;
+    return {
+      type: "snapshot",
+      v: VERSION,
+      epoch: this.#epoch,
+      revision: this.#revision,
+      unread: this.#unread,
+      items: this.#held.slice(0, this.#window),
+      now: new Date(this.now()).toISOString(),
+      poll_interval: this.#pollInterval,
+      desktop: this.#desktop,
+    };
   }
 
   /** Forget everything: the person has signed out. */
@@ -144,6 +209,7 @@ export class Store extends EventTarget {
     this.#revision = 0;
     this.#unread = 0;
     this.#held = [];
+    this.#hasOlder = false;
     this.#expiry.clear();
     this.dispatchEvent(new ChangeEvent());
   }
@@ -168,8 +234,14 @@ export class Store extends EventTarget {
       for (const item of this.#held) byId.set(item.id, item);
       for (const id of frame.removed) byId.delete(id);
     }
-    for (const item of frame.items) byId.set(item.id, item);
-    return [...byId.values()].sort(newestFirst).slice(0, this.#window);
+    for (const item of frame.items) {
+      if (!(Number(byId.get(item.id)?.revision) > item.revision)) byId.set(item.id, item);
+    }
+    const merged = [...byId.values()].sort(newestFirst);
+    // Beyond the window, which a frame keeps whole, nothing may follow upon a hole.
+    const end = this.#held.at(-1);
+    const isKnown = (/** @type {Item} */ item) => end !== undefined && newestFirst(item, end) <= 0;
+    return merged.filter((item, place) => place < this.#window || isKnown(item)).slice(0, this.#limit);
   }
 
   #watchExpiry() {

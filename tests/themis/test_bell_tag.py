@@ -150,7 +150,7 @@ class TestItsConfiguration:
             "data-list-url": "/notifications/",
             "data-mount-url": "/notifications/",
             "data-state-url": "/notifications/api/state",
-            "data-read-url": "/notifications/api/notifications/read",
+            "data-notifications-url": "/notifications/api/notifications",
             "data-socket-url": "",
             "data-poll-interval": "60",
             "data-unread": "3",
@@ -166,7 +166,7 @@ class TestItsConfiguration:
         (bell,) = parse(render(request)).find("themis-bell")
         client.cookies["csrftoken"] = request.META["CSRF_COOKIE"]
         response = client.post(
-            bell.attributes["data-read-url"],
+            bell.attributes["data-notifications-url"],
             {"ids": [str(row.pk)]},
             content_type="application/json",
             headers={"X-CSRFToken": bell.attributes["data-csrf-token"]},

@@ -52,7 +52,7 @@ def themis_bell(context: template.Context) -> str:
         "mount_url": list_url,
         "preferences_url": reverse("themis:preferences"),
         "state_url": reverse("themis:state"),
-        "read_url": reverse("themis:read"),
+        "notifications_url": reverse("themis:notifications"),
         "socket_url": get_broadcaster().socket_url(request) or "",
         "poll_interval": settings.poll_interval,
         "csrf_token": get_token(request),
