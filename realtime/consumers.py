@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import Any
 from urllib.parse import parse_qs
 
+from themis.owners import OWNER_PARAMETER, is_owner
+
 from . import metrics, protocol, sessions
 from .canary import watch_broker
 from .conversation import Conversation, Receive, refuse
@@ -61,13 +63,14 @@ async def _serve(scope: dict[str, Any], receive: Receive, socket: Socket) -> Non
         metrics.HANDSHAKES.add("draining")
         send_away(hub, socket)
         return
-    if login is None or hub.endings.has_ended(login):
+    query = parse_qs(scope.get("query_string", b"").decode("latin1"))
+    if login is None or hub.endings.has_ended(login) or not _is_for(query, login):
         metrics.HANDSHAKES.add("signed_out")
         socket.close(CloseCode.SIGNED_OUT)
         return
     socket.login = login
     try:
-        position = _position_of(scope)
+        position = _position_of(query)
     except MalformedFrameError as error:
         metrics.HANDSHAKES.add("malformed")
         refuse(socket, error)
@@ -95,8 +98,13 @@ async def _identify(scope: dict[str, Any], hub: Hub) -> Login | None:
     return await hub.read(sessions.recognize, user, scope["session"])
 
 
-def _position_of(scope: dict[str, Any]) -> Position:
-    query = parse_qs(scope.get("query_string", b"").decode("latin1"))
+def _is_for(query: dict[str, list[str]], login: Login) -> bool:
+    """Tell whether the page was made for this person, as far as it says."""
+    owner = query.get(OWNER_PARAMETER, [""])[-1]
+    return not owner or is_owner(owner, login.user)
+
+
+def _position_of(query: dict[str, list[str]]) -> Position:
     since: Any = query.get("since", [None])[-1]
     # int() takes what is no plain number, and any length of it.
     if since is not None and since.isascii() and since.isdigit() and len(since) < 20:  # noqa: PLR2004 -- digits of a BigIntegerField

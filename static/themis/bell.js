@@ -95,12 +95,17 @@ export class ThemisBellElement extends HTMLElement {
   }
 
   #config() {
-    const { stateUrl = "", notificationsUrl = "", socketUrl = "", csrfToken = "", pollInterval, unread } = this.dataset;
+    const { mountUrl = "", stateUrl = "", notificationsUrl = "", socketUrl = "" } = this.dataset;
+    const { user = "", session = "", csrfToken = "", csrfCookie = "", pollInterval, unread } = this.dataset;
     return {
+      mountUrl,
       stateUrl,
       notificationsUrl,
       socketUrl,
+      user,
+      session,
       csrfToken,
+      csrfCookie,
       pollInterval: Math.max(0, Number(pollInterval) || 0),
       unread: Math.max(0, Number(unread) || 0),
     };

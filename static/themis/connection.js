@@ -75,6 +75,7 @@ export class Connection extends EventTarget {
    * @param {object} options
    * @param {string} options.stateUrl
    * @param {string} options.socketUrl Empty: there is no socket, poll.
+   * @param {Record<string, string>} [options.headers] More of them, for polls.
    * @param {number} options.pollInterval Seconds; 0 = never poll.
    * @param {() => Position} options.position What the page holds now.
    * @param {typeof globalThis.WebSocket | undefined} [options.WebSocket]
@@ -84,6 +85,7 @@ export class Connection extends EventTarget {
   constructor({
     stateUrl,
     socketUrl,
+    headers = {},
     pollInterval,
     position,
     WebSocket = globalThis.WebSocket,
@@ -100,6 +102,7 @@ export class Connection extends EventTarget {
     this.#resync = new Resync(clock, () => this.#ask());
     this.#poller = new Poller({
       url: stateUrl,
+      headers,
       fetch,
       clock,
       holder: {
@@ -164,6 +167,17 @@ export class Connection extends EventTarget {
   signOut() {
     this.#isSignedOut = true;
     this.stop();
+  }
+
+  /** The same person has signed in again: it may be started anew. */
+  revive() {
+    this.#isSignedOut = false;
+    this.#tell();
+  }
+
+  /** Find out whether the session goes on, whatever the socket says. */
+  check() {
+    if (!this.#isSignedOut) this.#poller.fetchSoon();
   }
 
   /** The computer woke, the network or the page came back: is all as it seems? */

@@ -1,26 +1,22 @@
-/** @import { Connection } from "./connection.js" */
-
 const TICK = 5_000;
 const SLEPT = 20_000;
 
 /**
- * Tell a connection what happens to its page: put away and taken out again, shown,
- * frozen and resumed, the network back, the computer woken.
+ * Tell what happens to the page: put away and taken out again, shown, frozen and
+ * resumed, the network back, the computer woken.
  *
- * @param {Connection} connection
+ * @param {{suspend: () => void, resume: () => void, wake: () => void}} follower
  * @param {AbortSignal} signal Ends it.
  */
-export function followPage(connection, signal) {
-  const wake = () => connection.wake();
+export function followPage(follower, signal) {
+  const wake = () => follower.wake();
   const options = { signal };
-  // A page in the back/forward cache must not hold a socket, or it isn't cached.
-  addEventListener("pagehide", () => connection.stop(), options);
+  // A page in the back/forward cache must hold nothing that others wait for.
+  addEventListener("pagehide", () => follower.suspend(), options);
   addEventListener(
     "pageshow",
     (event) => {
-      if (!event.persisted) return;
-      connection.start();
-      connection.wake();
+      if (event.persisted) follower.resume();
     },
     options,
   );

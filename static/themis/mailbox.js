@@ -4,17 +4,23 @@ import { followPage } from "./lifecycle.js";
 import { Operation, Operations } from "./operations.js";
 import { isItem } from "./protocol.js";
 import { ChangeEvent, NewItemsEvent, Store } from "./store.js";
+import { Tabs } from "./tabs.js";
 
 /** @import { FrameEvent, TransportState } from "./connection.js" */
 /** @import { Selection, Verb } from "./operations.js" */
-/** @import { Item, StateFrame } from "./protocol.js" */
+/** @import { Item, Position, StateFrame } from "./protocol.js" */
+/** @import { Wish } from "./tabs.js" */
 
 /**
  * @typedef {object} MailboxConfig
+ * @property {string} mountUrl
  * @property {string} stateUrl
  * @property {string} notificationsUrl
  * @property {string} socketUrl
+ * @property {string} user Whom the page was made for, and by which session: opaque.
+ * @property {string} session
  * @property {string} csrfToken
+ * @property {string} csrfCookie Its name; empty: scripts can't read it.
  * @property {number} pollInterval
  * @property {number} unread
  *
@@ -41,7 +47,8 @@ export class AppliedEvent extends Event {
 
 /**
  * One person's mailbox on this page, shared by all its bells and lists: what the server
- * told, with what the person has just done laid over it, and the verbs.
+ * told, with what the person has just done laid over it, and the verbs. Of the pages
+ * that a browser has open one holds the connection, and the others hear of it.
  *
  * Fires "change" (anything shown), "new" (`NewItemsEvent`), "applied" (`AppliedEvent`)
  * and "transport".
@@ -50,31 +57,35 @@ export class Mailbox extends EventTarget {
   #config;
   #store;
   #connection;
+  #tabs;
   #operations;
   #closing;
   #follow = new AbortController();
   /** @type {Set<object>} */
   #holders = new Set();
-  /** The address of the next page of older ones; null = from the newest on. @type {string | null} */
+  /** Where the next page of older ones begins; null = at the newest. @type {string | null} */
   #cursor = null;
+  /** Of the leading tab, while another one leads. @type {Transport | null} */
+  #leaders = null;
 
   /** @type {Map<string, Mailbox>} */
   static #open = new Map();
 
   /**
-   * The page's mailbox of this state URL, opened if need be.
+   * The page's mailbox of this person, opened if need be.
    *
    * @param {MailboxConfig} config
    */
   static at(config) {
-    const known = Mailbox.#open.get(config.stateUrl);
+    const name = `${config.stateUrl} ${config.user}`;
+    const known = Mailbox.#open.get(name);
     if (known !== undefined && !known.transport.isSignedOut) {
       // The newest token: signing in changes it.
       known.#config = config;
       return known;
     }
     const mailbox = new Mailbox(config);
-    Mailbox.#open.set(config.stateUrl, mailbox);
+    Mailbox.#open.set(name, mailbox);
     return mailbox;
   }
 
@@ -86,39 +97,53 @@ export class Mailbox extends EventTarget {
     this.#store = new Store({ unread: config.unread });
     this.#connection = new Connection({
       stateUrl: config.stateUrl,
-      socketUrl: socketAddress(config.socketUrl),
+      socketUrl: socketAddress(config.socketUrl, config.user),
+      headers: this.#headers,
       pollInterval: config.pollInterval,
       position: () => this.#store.position,
     });
+    this.#tabs = new Tabs({
+      mount: config.mountUrl,
+      user: config.user,
+      session: config.session,
+      clock: systemClock,
+      holder: {
+        position: () => this.#store.position,
+        transport: () => this.transport,
+        onPing: (position) => this.#missing(position),
+        onLead: () => this.#lead(),
+        onFollow: () => this.#connection.stop(),
+        onFrame: (frame) => {
+          if (!this.#connection.isSignedOut) this.#apply(frame);
+        },
+        onTransport: (transport) => this.#hearTransport(transport),
+        onWish: (wish) => this.#connection[wish]?.(),
+        onSignedOut: () => this.#connection.signOut(),
+        onNewcomer: (session) => this.#meet(session),
+      },
+    });
     this.#operations = new Operations({
       url: config.notificationsUrl,
-      token: () => this.#config.csrfToken,
+      headers: () => {
+        const { csrfCookie, csrfToken } = this.#config;
+        return { ...this.#headers, "X-CSRFToken": readCookie(csrfCookie) ?? csrfToken };
+      },
       holder: {
-        onAnswer: (frame) => this.#apply(frame),
+        onAnswer: (frame) => this.#take(frame),
         onSignedOut: () => this.#connection.signOut(),
         onOutdated: () => this.refresh(),
         onChange: () => this.#changed(),
       },
     });
-    this.#connection.addEventListener("frame", (event) => {
-      this.#apply(/** @type {FrameEvent} */ (event).frame);
-    });
+    this.#connection.addEventListener("frame", (event) => this.#take(/** @type {FrameEvent} */ (event).frame));
+    this.#connection.addEventListener("transport", () => this.#transported());
     this.#store.addEventListener("change", () => this.#changed());
     this.#store.addEventListener("new", (event) => {
       this.dispatchEvent(new NewItemsEvent(/** @type {NewItemsEvent} */ (event).items));
     });
     this.#store.addEventListener("expiry", () => {
       // A page that nobody sees asks when it is shown.
-      if (document.visibilityState === "visible") this.#connection.expire();
-    });
-    this.#connection.addEventListener("transport", () => {
-      if (this.#connection.isSignedOut) {
-        this.#operations.clear();
-        this.#store.clear();
-      } else if (!this.#connection.isStale && ["open", "polling"].includes(this.#connection.state)) {
-        this.#operations.resume();
-      }
-      this.dispatchEvent(new Event("transport"));
+      if (document.visibilityState === "visible") this.#wish("expire");
     });
   }
 
@@ -152,6 +177,7 @@ export class Mailbox extends EventTarget {
 
   /** @returns {Transport} */
   get transport() {
+    if (this.#leaders !== null && !this.#connection.isSignedOut) return this.#leaders;
     const { state, isStale, isSignedOut, heardAt } = this.#connection;
     return { state, isStale, isSignedOut, heardAt };
   }
@@ -167,8 +193,8 @@ export class Mailbox extends EventTarget {
     this.#holders.add(holder);
     if (this.#holders.size > 1) return;
     if (this.#follow.signal.aborted) this.#follow = new AbortController();
-    followPage(this.#connection, this.#follow.signal);
-    this.#connection.start();
+    followPage(this, this.#follow.signal);
+    this.#tabs.start();
   }
 
   /** @param {object} holder */
@@ -235,7 +261,34 @@ export class Mailbox extends EventTarget {
 
   /** Ask for the present state, whatever the transport does. */
   refresh() {
-    this.#connection.refresh();
+    this.#wish("refresh");
+  }
+
+  /** The page came back, or the computer, or the network: is all as it seems? */
+  wake() {
+    this.#wish("wake");
+    this.#tabs.challenge();
+  }
+
+  /** The page is put away: let go of all that is shared. */
+  suspend() {
+    this.#tabs.stop();
+    this.#connection.stop();
+  }
+
+  /** The page was taken out again. */
+  resume() {
+    if (!this.#connection.isSignedOut) this.#tabs.start();
+  }
+
+  /** Whether this page is to speak for all that the browser has open. */
+  get isLeader() {
+    return this.#tabs.isLeader;
+  }
+
+  /** Whether the person is looking at one of those pages. @returns {Promise<boolean>} */
+  isAnyFocused() {
+    return this.#tabs.isAnyFocused();
   }
 
   /** Keep more than the newest, for somebody who reads on; `false` lets it go again. @param {boolean} isWide */
@@ -255,7 +308,7 @@ export class Mailbox extends EventTarget {
     );
     try {
       const response = await fetch(`${this.#config.notificationsUrl}?${query}`, {
-        headers: { Accept: "application/json" },
+        headers: { Accept: "application/json", ...this.#headers },
         cache: "no-store",
         credentials: "same-origin",
       });
@@ -279,11 +332,100 @@ export class Mailbox extends EventTarget {
     return { operation, finished: this.#operations.run(operation) };
   }
 
+  /**
+   * Take in what the server told this page, and pass it on.
+   *
+   * @param {StateFrame} frame
+   */
+  #take(frame) {
+    this.#tabs.tellFrame(frame);
+    this.#apply(frame);
+  }
+
   /** @param {StateFrame} frame */
   #apply(frame) {
     const outcome = this.#store.apply(frame);
-    if (outcome === "gap") this.#connection.sync(frame);
     if (outcome === "applied") this.dispatchEvent(new AppliedEvent(frame));
+    if (outcome !== "gap") return;
+    if (this.#tabs.isLeader) this.#connection.sync(frame);
+    else this.#tabs.challenge();
+  }
+
+  #lead() {
+    this.#leaders = null;
+    this.#connection.start();
+    this.#transported();
+  }
+
+  /**
+   * What a page lacks that stands here; and if it is ahead, ask for what it has.
+   *
+   * @param {Position} position
+   */
+  #missing({ epoch, revision }) {
+    const { position } = this.#store;
+    if (epoch !== null && position.epoch !== null && (epoch !== position.epoch || revision > position.revision)) {
+      this.#connection.sync({ epoch, revision });
+    }
+    return epoch === position.epoch && revision >= position.revision ? null : this.#store.toSnapshot();
+  }
+
+  /** @param {Transport} transport Of the page that leads. */
+  #hearTransport(transport) {
+    if (this.#tabs.isLeader || this.#connection.isSignedOut) return;
+    this.#leaders = transport;
+    this.#transported();
+  }
+
+  #transported() {
+    const { state, isStale, isSignedOut } = this.transport;
+    if (isSignedOut) this.#signOut();
+    else if (!isStale && (state === "open" || state === "polling")) this.#operations.resume();
+    this.#tabs.tellTransport();
+    this.dispatchEvent(new Event("transport"));
+  }
+
+  #signOut() {
+    this.#leaders = null;
+    this.#tabs.tellSignedOut();
+    this.#tabs.resign();
+    this.#operations.clear();
+    this.#store.clear();
+  }
+
+  /**
+   * A page of another session is there. If of the same person, that session is this
+   * page's too; if of another, this page's may be over.
+   *
+   * @param {string} session
+   */
+  #meet(session) {
+    if (session === "") {
+      if (this.#tabs.isLeader) this.#connection.check();
+    } else if (this.#connection.isSignedOut) {
+      this.#connection.revive();
+      this.#tabs.rejoin(session);
+    }
+  }
+
+  /**
+   * What only the page can do that holds the connection.
+   *
+   * @param {Wish} wish
+   */
+  #wish(wish) {
+    if (this.#tabs.isLeader) this.#connection[wish]();
+    else this.#tabs.tellWish(wish);
+  }
+
+  /**
+   * Whom the page was made for, so that nobody else is answered.
+   *
+   * @returns {Record<string, string>}
+   */
+  get #headers() {
+    const { user } = this.#config;
+    return user === "" ? {} : { "Themis-For": user };
   }
 
   #changed() {
@@ -291,9 +433,21 @@ export class Mailbox extends EventTarget {
   }
 
   #close() {
-    this.#connection.stop();
-    if (Mailbox.#open.get(this.#config.stateUrl) === this) Mailbox.#open.delete(this.#config.stateUrl);
+    this.suspend();
+    const name = `${this.#config.stateUrl} ${this.#config.user}`;
+    if (Mailbox.#open.get(name) === this) Mailbox.#open.delete(name);
   }
+}
+
+/**
+ * A cookie that follows what other tabs do; null if there is none.
+ *
+ * @param {string} name
+ */
+function readCookie(name) {
+  const start = `${name}=`;
+  const found = name === "" ? undefined : document.cookie.split("; ").find((cookie) => cookie.startsWith(start));
+  return found === undefined ? null : decodeURIComponent(found.slice(start.length));
 }
 
 /**
@@ -301,11 +455,14 @@ export class Mailbox extends EventTarget {
  * plain one from a page that came encrypted.
  *
  * @param {string} url
+ * @param {string} user Whom the page was made for.
  */
-function socketAddress(url) {
+function socketAddress(url, user) {
   if (url === "" || !URL.canParse(url, location.href)) return "";
   const address = new URL(url, location.href);
   const isSecure = location.protocol === "https:" || /^(https|wss):$/.test(address.protocol);
   address.protocol = isSecure ? "wss:" : "ws:";
+  // A script can't give a handshake a header.
+  if (user !== "") address.searchParams.set("for", user);
   return address.href;
 }

@@ -71,7 +71,7 @@ export class Operation {
  */
 export class Operations {
   #url;
-  #token;
+  #headers;
   #fetch;
   #holder;
   /** Pending and failed ones, in their order. @type {Set<Operation>} */
@@ -80,13 +80,13 @@ export class Operations {
   /**
    * @param {object} options
    * @param {string} options.url Of the list; the verbs are below it.
-   * @param {() => string} options.token The CSRF token.
+   * @param {() => Record<string, string>} options.headers More of them: the CSRF token.
    * @param {typeof globalThis.fetch} [options.fetch]
    * @param {OperationsHolder} options.holder
    */
-  constructor({ url, token, fetch = (input, init) => globalThis.fetch(input, init), holder }) {
+  constructor({ url, headers, fetch = (input, init) => globalThis.fetch(input, init), holder }) {
     this.#url = url;
-    this.#token = token;
+    this.#headers = headers;
     this.#fetch = fetch;
     this.#holder = holder;
   }
@@ -158,11 +158,7 @@ export class Operations {
     try {
       response = await this.#fetch(`${this.#url}/${operation.verb}`, {
         method: "POST",
-        headers: {
-          Accept: "application/json",
-          "Content-Type": "application/json",
-          "X-CSRFToken": this.#token(),
-        },
+        headers: { Accept: "application/json", "Content-Type": "application/json", ...this.#headers() },
         body: JSON.stringify(operation.body),
         credentials: "same-origin",
         // Arrives although the page may be on its way elsewhere.

@@ -31,6 +31,7 @@ const SPREAD = 1 / 60;
  */
 export class Poller {
   #url;
+  #headers;
   #fetch;
   #clock;
   #holder;
@@ -48,12 +49,14 @@ export class Poller {
   /**
    * @param {object} options
    * @param {string} options.url
+   * @param {Record<string, string>} options.headers
    * @param {typeof globalThis.fetch} options.fetch
    * @param {Clock} options.clock
    * @param {PollHolder} options.holder
    */
-  constructor({ url, fetch, clock, holder }) {
+  constructor({ url, headers, fetch, clock, holder }) {
     this.#url = url;
+    this.#headers = headers;
     this.#fetch = fetch;
     this.#clock = clock;
     this.#holder = holder;
@@ -145,7 +148,7 @@ export class Poller {
   async #read(request) {
     const url = withPosition(this.#url, this.#holder.position());
     /** @type {Record<string, string>} */
-    const headers = { Accept: "application/json" };
+    const headers = { Accept: "application/json", ...this.#headers };
     // By hand: with the browser's own cache a script would see 200 for a 304.
     if (this.#etag.url === url) headers["If-None-Match"] = this.#etag.value;
     const response = await this.#fetch(url, {

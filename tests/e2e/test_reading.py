@@ -48,10 +48,13 @@ def test_7_what_arrives_while_all_are_marked_stays_unread(
     bell.read_all.click()
     bell.wait_for(lambda: held)
 
+    bell.expect_count(0)
     site.notify(ada, "X")
-    bell.expect_count(4)
+    bell.expect_count(1)
+    bell.expect_rung("X")
     held[0].continue_()
 
+    wait_until(lambda: site.unread(ada) == ["X"])
     bell.expect_count(1)
     expect(bell.unread_rows).to_have_count(1)
     expect(bell.unread_rows).to_contain_text("X")

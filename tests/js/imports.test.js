@@ -10,7 +10,7 @@ const LAYERS = [
   ["bell", "list-age"],
   ["panel", "mailbox"],
   ["row", "announcer", "events", "placement", "lifecycle"],
-  ["store", "connection", "operations"],
+  ["store", "connection", "operations", "tabs"],
   ["polling", "socket", "resync", "relative-time", "template"],
   ["protocol", "backoff", "clock"],
 ];

@@ -30,6 +30,7 @@ from themis.api.problems import (
 )
 from themis.events import encode
 from themis.models import Mailbox
+from themis.owners import OWNER_HEADER, is_owner
 from themis.transactions import is_contention, is_outage, outside_transactions
 
 logger = logging.getLogger("themis")
@@ -104,6 +105,10 @@ def _admit(request: HttpRequest, allowed: str, *, public: bool) -> None:
     if public:
         return
     if not request.user.is_authenticated:
+        raise not_signed_in()
+    owner = request.headers.get(OWNER_HEADER)
+    if owner and not is_owner(owner, request.user.pk):
+        # The page was made for somebody whose session this browser has no more.
         raise not_signed_in()
     reason = _CSRF_CHECK.process_view(request, None, (), {})
     if reason is not None:

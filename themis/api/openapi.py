@@ -125,7 +125,7 @@ def _query(name: str, schema: Schema, description: str) -> Schema:
 
 _REFUSALS = {
     HTTPStatus.BAD_REQUEST: "The body or a parameter is not what it must be.",
-    HTTPStatus.UNAUTHORIZED: "Nobody is signed in.",
+    HTTPStatus.UNAUTHORIZED: "Nobody is signed in, or another than `Themis-For` names.",
     HTTPStatus.FORBIDDEN: "The CSRF token is missing or wrong, or the origin is.",
     HTTPStatus.NOT_FOUND: "None of the ids is a notification of the person.",
     HTTPStatus.CONFLICT: "The epoch is not the mailbox's: load the state again.",

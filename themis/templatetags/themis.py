@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from django import template
+from django.conf import settings as site
 from django.core.exceptions import ImproperlyConfigured
 from django.middleware.csrf import get_token
 from django.template.loader import render_to_string
@@ -13,6 +14,7 @@ from django.urls import reverse
 from themis.broadcasters import get_broadcaster
 from themis.conf import settings
 from themis.mailbox import count_unread
+from themis.owners import owner_of, session_of
 
 register = template.Library()
 
@@ -55,9 +57,23 @@ def themis_bell(context: template.Context) -> str:
         "notifications_url": reverse("themis:notifications"),
         "socket_url": get_broadcaster().socket_url(request) or "",
         "poll_interval": settings.poll_interval,
+        "user": owner_of(user.pk),
+        "session": session_of(_session_key(request)),
         "csrf_token": get_token(request),
+        "csrf_cookie": _csrf_cookie(),
         "unread": unread,
         "unread_label": label if unread else "",
         "plural_samples": PLURAL_SAMPLES,
     }
     return render_to_string("themis/bell.html", {"themis": config})
+
+
+def _session_key(request: Any) -> str | None:
+    session = getattr(request, "session", None)
+    return None if session is None else session.session_key
+
+
+def _csrf_cookie() -> str:
+    """Return the name of the cookie with the token; empty if scripts can't read it."""
+    hidden = site.CSRF_USE_SESSIONS or site.CSRF_COOKIE_HTTPONLY
+    return "" if hidden else site.CSRF_COOKIE_NAME

@@ -1,0 +1,347 @@
+import { Alarm } from "./clock.js";
+
+/** @import { Clock } from "./clock.js" */
+/** @import { Transport } from "./mailbox.js" */
+/** @import { Position, StateFrame } from "./protocol.js" */
+
+/** How long a leader that nobody has heard is believed in, and then has for an answer. */
+const SILENCE = 15_000;
+const ANSWER = 2_000;
+const QUESTIONS = 2;
+
+/** A leader is taken off this often at most; who would do it more often works alone. */
+const STEAL_SPACING = 30_000;
+const STEALS = 3;
+const STEALS_WITHIN = 600_000;
+
+const FOCUS_ANSWER = 200;
+
+/**
+ * What a tab may ask of the leader: methods of the connection.
+ * @typedef {"wake" | "refresh" | "expire" | "check"} Wish
+ *
+ * What tabs tell each other. A `term` is the leader's: who led later has a higher one.
+ * @typedef {{type: "ping", position: Position}
+ *   | {type: "pong", term: number, isHidden: boolean, frame: StateFrame | null, transport: Transport}
+ *   | {type: "transport", term: number, transport: Transport}
+ *   | {type: "frame", term?: number, frame: StateFrame}
+ *   | {type: "wish", wish: Wish}
+ *   | {type: "signed-out", session: string}
+ *   | {type: "who-has-focus"} | {type: "focused"}} Message
+ *
+ * @typedef {object} TabsHolder
+ * @property {() => Position} position
+ * @property {() => Transport} transport
+ * @property {(position: Position) => StateFrame | null} onPing What a tab that holds
+ *   this lacks.
+ * @property {() => void} onLead
+ * @property {() => void} onFollow
+ * @property {(frame: StateFrame) => void} onFrame
+ * @property {(transport: Transport) => void} onTransport Of the leader.
+ * @property {(wish: Wish) => void} onWish
+ * @property {(session: string) => void} onSignedOut
+ * @property {(session: string) => void} onNewcomer A tab of another session is there;
+ *   empty: of another person.
+ */
+
+/**
+ * The tabs of one person and browser: one of them leads, holds the connection and tells
+ * the others. A Web Lock says who; another leads as soon as that tab closes. A frozen tab
+ * keeps its lock, so the tab that is looked at challenges a leader it doesn't hear.
+ *
+ * Two leaders at once would cost a connection and harm nothing, because every tab judges
+ * frames by their revision. Where locks or channels are missing each tab leads itself.
+ */
+export class Tabs {
+  #name;
+  #user;
+  #session;
+  #holder;
+  #clock;
+  #locks;
+  #Channel;
+  #page;
+  #question;
+  #focus;
+  /** @type {BroadcastChannel | null} */
+  #channel = null;
+  #isAlone = false;
+  /** Its own when it leads, else 0; and the highest of all. */
+  #term = 0;
+  #highest = 0;
+  #asked = 0;
+  /** @type {number[]} */
+  #steals = [];
+  /** @type {AbortController | null} */
+  #request = null;
+  #release = () => {};
+  /** Who waits to hear whether a tab has the focus. @type {((isFocused: boolean) => void)[]} */
+  #curious = [];
+
+  /**
+   * @param {object} options
+   * @param {string} options.mount Two mailboxes of one origin don't mix.
+   * @param {string} options.user
+   * @param {string} options.session
+   * @param {TabsHolder} options.holder
+   * @param {Clock} options.clock
+   * @param {LockManager | undefined} [options.locks]
+   * @param {typeof globalThis.BroadcastChannel | undefined} [options.Channel]
+   * @param {Document} [options.page]
+   */
+  constructor({
+    mount,
+    user,
+    session,
+    holder,
+    clock,
+    locks = globalThis.navigator?.locks,
+    Channel = globalThis.BroadcastChannel,
+    page = document,
+  }) {
+    this.#name = `themis:${mount}`;
+    this.#user = user;
+    this.#session = session;
+    this.#holder = holder;
+    this.#clock = clock;
+    this.#locks = locks;
+    this.#Channel = Channel;
+    this.#page = page;
+    this.#question = new Alarm(clock, () => this.#ask());
+    this.#focus = new Alarm(clock, () => this.#settleFocus(false));
+  }
+
+  /** Whether this tab holds the connection. */
+  get isLeader() {
+    return this.#term > 0;
+  }
+
+  /** Join the tabs: lead, or follow and hear what the leader knows. */
+  start() {
+    if (this.#channel !== null || this.isLeader) return;
+    const isKnown = this.#user !== "" && !this.#isAlone;
+    if (this.#locks === undefined || this.#Channel === undefined || !isKnown) {
+      this.#leadAlone();
+      return;
+    }
+    this.#channel = new this.#Channel(this.#name);
+    this.#channel.onmessage = ({ data }) => this.#receive(data);
+    this.#queue(this.#locks);
+    this.challenge();
+  }
+
+  /** Leave: another tab leads at once. A cached page must hold no lock and no channel. */
+  stop() {
+    this.resign();
+    this.#channel?.close();
+    this.#channel = null;
+  }
+
+  /** Neither lead nor wait for it, but go on listening. */
+  resign() {
+    this.#question.clear();
+    this.#request?.abort();
+    this.#request = null;
+    this.#release();
+    this.#term = 0;
+  }
+
+  /** The person has signed in again: be one of those tabs. @param {string} session */
+  rejoin(session) {
+    this.#session = session;
+    if (this.#locks !== undefined && this.#channel !== null) this.#queue(this.#locks);
+    this.challenge();
+  }
+
+  /** Ask a leader to show that it is there and to tell what this tab lacks. */
+  challenge() {
+    if (this.isLeader || this.#channel === null) return;
+    this.#asked = 0;
+    this.#ask();
+  }
+
+  /** @param {StateFrame} frame Told by the server to this tab. */
+  tellFrame(frame) {
+    this.#post(this.#isHeeded ? { type: "frame", term: this.#term, frame } : { type: "frame", frame });
+  }
+
+  tellTransport() {
+    if (this.#isHeeded) this.#post({ type: "transport", term: this.#term, transport: this.#holder.transport() });
+  }
+
+  tellSignedOut() {
+    this.#post({ type: "signed-out", session: this.#session });
+  }
+
+  /** @param {Wish} wish */
+  tellWish(wish) {
+    this.#post({ type: "wish", wish });
+  }
+
+  /** Whether the person is looking at one of the tabs. @returns {Promise<boolean>} */
+  isAnyFocused() {
+    if (this.#page.hasFocus()) return Promise.resolve(true);
+    this.#post({ type: "who-has-focus" });
+    this.#focus.set(FOCUS_ANSWER);
+    return new Promise((resolve) => this.#curious.push(resolve));
+  }
+
+  /** Whether this tab leads others, too. */
+  get #isHeeded() {
+    return this.isLeader && !this.#isAlone;
+  }
+
+  /** @param {boolean} isFocused */
+  #settleFocus(isFocused) {
+    this.#focus.clear();
+    for (const resolve of this.#curious.splice(0)) resolve(isFocused);
+  }
+
+  /** @param {LockManager} locks @param {LockOptions} [options] */
+  #queue(locks, options = {}) {
+    const request = new AbortController();
+    this.#request?.abort();
+    this.#request = request;
+    const wanted = options.steal ? options : { ...options, signal: request.signal };
+    locks
+      .request(`${this.#name}:${this.#user}`, wanted, () => this.#hold(request))
+      .then(
+        () => "AbortError",
+        (error) => error.name,
+      )
+      .then((reason) => {
+        if (request.signal.aborted) return;
+        // There are no locks for pages like this one.
+        if (reason !== "AbortError") return this.#leadAlone();
+        // Stolen, or given up for somebody who had stolen it.
+        this.#follow();
+        this.#queue(locks);
+      });
+  }
+
+  /** @param {AbortController} request */
+  #hold(request) {
+    if (request.signal.aborted) return undefined;
+    const held = new Promise((resolve) => {
+      this.#release = () => resolve(undefined);
+    });
+    this.#lead();
+    return held;
+  }
+
+  #lead() {
+    this.#question.clear();
+    this.#term = this.#highest = Math.max(this.#highest + 1, this.#clock.now());
+    this.#holder.onLead();
+    this.tellTransport();
+  }
+
+  #leadAlone() {
+    this.#isAlone = true;
+    this.resign();
+    this.#lead();
+  }
+
+  #follow() {
+    if (!this.isLeader) return;
+    this.#term = 0;
+    this.#release();
+    this.#holder.onFollow();
+    this.challenge();
+  }
+
+  #ask() {
+    // Only who is looked at: timers of hidden tabs sleep, and would take offence at nothing.
+    if (this.isLeader || this.#page.visibilityState === "hidden") return;
+    if (this.#asked >= QUESTIONS) {
+      this.#steal();
+      return;
+    }
+    this.#asked += 1;
+    this.#question.set(ANSWER);
+    this.#post({ type: "ping", position: this.#holder.position() });
+  }
+
+  #steal() {
+    const now = this.#clock.now();
+    this.#steals = this.#steals.filter((at) => now - at < STEALS_WITHIN);
+    if (this.#steals.length >= STEALS) return this.#leadAlone();
+    const left = Number(this.#steals.at(-1) ?? -Infinity) + STEAL_SPACING - now;
+    if (left > 0) return this.#question.set(left * (1 + this.#clock.random()));
+    this.#steals.push(now);
+    this.#question.clear();
+    if (this.#locks !== undefined) this.#queue(this.#locks, { steal: true });
+  }
+
+  /** A sign of life of the leader. */
+  #heard() {
+    this.#asked = 0;
+    if (!this.isLeader) this.#question.set(SILENCE);
+  }
+
+  /** @param {Message} message */
+  #post(message) {
+    this.#channel?.postMessage({ ...message, user: this.#user, session: this.#session });
+  }
+
+  /** @param {Message & {user: string, session: string}} message Of any script of this origin. */
+  #receive(message) {
+    if (typeof message?.type !== "string") return;
+    if (message.user !== this.#user) {
+      if (message.type === "ping") this.#holder.onNewcomer("");
+      return;
+    }
+    if ("term" in message && message.term !== undefined) {
+      if (this.#isAlone || !(message.term >= this.#highest)) return;
+      this.#highest = message.term;
+      // Who was frozen learns here that another has taken over.
+      this.#follow();
+      this.#heard();
+    }
+    switch (message.type) {
+      case "ping":
+        this.#answer(message.position);
+        if (message.session !== this.#session) this.#holder.onNewcomer(message.session);
+        break;
+      case "pong":
+        if (message.frame !== null) this.#holder.onFrame(message.frame);
+        this.#holder.onTransport(message.transport);
+        // The timers of a hidden tab are slow: too slow to poll or to connect by.
+        if (message.isHidden && message.transport.state !== "open") this.#takeOver();
+        break;
+      case "transport":
+        this.#holder.onTransport(message.transport);
+        break;
+      case "frame":
+        this.#holder.onFrame(message.frame);
+        break;
+      case "wish":
+        if (this.isLeader) this.#holder.onWish(message.wish);
+        break;
+      case "signed-out":
+        if (message.session === this.#session) this.#holder.onSignedOut(message.session);
+        break;
+      case "who-has-focus":
+        if (this.#page.hasFocus()) this.#post({ type: "focused" });
+        break;
+      case "focused":
+        this.#settleFocus(true);
+    }
+  }
+
+  /** @param {Position} position */
+  #answer(position) {
+    if (!this.#isHeeded) return;
+    this.#post({
+      type: "pong",
+      term: this.#term,
+      isHidden: this.#page.visibilityState === "hidden",
+      frame: this.#holder.onPing(position),
+      transport: this.#holder.transport(),
+    });
+  }
+
+  #takeOver() {
+    if (this.#page.visibilityState === "visible") this.#steal();
+  }
+}
