@@ -85,8 +85,8 @@ export class Tabs {
    * @param {string} options.session
    * @param {TabsHolder} options.holder
    * @param {Clock} options.clock
-   * @param {LockManager | undefined} [options.locks]
-   * @param {typeof globalThis.BroadcastChannel | undefined} [options.Channel]
+   * @param {LockManager | null} [options.locks] Null: there are none.
+   * @param {typeof globalThis.BroadcastChannel | null} [options.Channel]
    * @param {Document} [options.page]
    */
   constructor({
@@ -95,8 +95,8 @@ export class Tabs {
     session,
     holder,
     clock,
-    locks = globalThis.navigator?.locks,
-    Channel = globalThis.BroadcastChannel,
+    locks = globalThis.navigator.locks ?? null,
+    Channel = globalThis.BroadcastChannel ?? null,
     page = document,
   }) {
     this.#name = `themis:${mount}`;
@@ -120,7 +120,7 @@ export class Tabs {
   start() {
     if (this.#channel !== null || this.isLeader) return;
     const isKnown = this.#user !== "" && !this.#isAlone;
-    if (this.#locks === undefined || this.#Channel === undefined || !isKnown) {
+    if (this.#locks === null || this.#Channel === null || !isKnown) {
       this.#leadAlone();
       return;
     }
@@ -149,7 +149,7 @@ export class Tabs {
   /** The person has signed in again: be one of those tabs. @param {string} session */
   rejoin(session) {
     this.#session = session;
-    if (this.#locks !== undefined && this.#channel !== null) this.#queue(this.#locks);
+    if (this.#locks !== null && this.#channel !== null) this.#queue(this.#locks);
     this.challenge();
   }
 
@@ -270,7 +270,7 @@ export class Tabs {
     if (left > 0) return this.#question.set(left * (1 + this.#clock.random()));
     this.#steals.push(now);
     this.#question.clear();
-    if (this.#locks !== undefined) this.#queue(this.#locks, { steal: true });
+    if (this.#locks !== null) this.#queue(this.#locks, { steal: true });
   }
 
   /** A sign of life of the leader. */

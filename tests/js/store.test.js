@@ -242,6 +242,97 @@ class ModelMailbox {
   }
 }
 
+describe("a store that somebody reads on in", () => {
+  const page = (from, to) => Array.from({ length: from - to + 1 }, (_, place) => item(from - place));
+
+  function wide() {
+    const made = newStore();
+    made.store.apply(snapshot(60, { items: page(60, 41) }));
+    assert.equal(made.store.hasOlder, true);
+    made.store.widen();
+    return made;
+  }
+
+  it("takes in what is older, and keeps what it held", () => {
+    const { store } = wide();
+    const newer = item(61);
+    const added = store.extend([newer, ...page(60, 21).map((one) => ({ ...one, title: "other" }))], true);
+    assert.equal(added, 20);
+    assert.deepEqual(ids(store), page(60, 21).map(({ id }) => id));
+    assert.equal(store.items[0].title, "Title 60");
+    assert.equal(store.hasOlder, true);
+    store.extend(page(20, 18), false);
+    assert.equal(store.items.length, 43);
+    assert.equal(store.hasOlder, false);
+  });
+
+  it("lets nothing go at the end while more arrive", () => {
+    const { store } = wide();
+    store.apply(changes(60, 63, { items: page(63, 61) }));
+    assert.equal(store.items.length, 23);
+  });
+
+  it("has no holes: what is older than all it holds is left to the next page", () => {
+    const { store } = wide();
+    store.extend(page(60, 31), true);
+    const read = item(35, { created_revision: 35, revision: 64, read_at: "2026-11-22T10:00:00Z" });
+    store.apply(changes(60, 64, { items: [item(5, { created_revision: 5, revision: 64 }), read] }));
+    assert.deepEqual(ids(store), page(60, 31).map(({ id }) => id));
+    assert.notEqual(store.items.find(({ id }) => id === "35").read_at, null);
+  });
+
+  it("keeps the later of two states of a notification", () => {
+    const { store } = wide();
+    const read = item(30, { created_revision: 30, revision: 63, read_at: "2026-11-22T10:00:00Z" });
+    store.extend([...page(60, 31), read], true);
+    store.apply(changes(60, 62, { items: [item(30, { created_revision: 30, revision: 62 })] }));
+    assert.notEqual(store.items.find(({ id }) => id === "30").read_at, null);
+  });
+
+  it("returns to the newest", () => {
+    const { store } = wide();
+    store.extend(page(60, 18), false);
+    store.narrow();
+    assert.deepEqual(ids(store), page(60, 41).map(({ id }) => id));
+    assert.equal(store.hasOlder, true);
+    store.apply(changes(60, 61, { items: [item(61)] }));
+    assert.equal(store.items.length, 20);
+  });
+
+  it("holds 200 at most", () => {
+    const { store } = wide();
+    const items = Array.from({ length: 300 }, (_, place) => item(1000 - place));
+    store.apply(snapshot(1000, { items: items.slice(0, 20) }));
+    store.extend(items, true);
+    assert.equal(store.items.length, 200);
+    assert.equal(store.hasOlder, false);
+  });
+
+  it("is replaced by a snapshot, pages and all", () => {
+    const { store } = wide();
+    store.extend(page(60, 21), true);
+    store.apply(snapshot(70, { items: page(70, 51) }));
+    assert.deepEqual(ids(store), page(70, 51).map(({ id }) => id));
+  });
+});
+
+describe("a store told to another", () => {
+  it("makes it its equal, and rings there for what is new to it", () => {
+    const { store, clock } = newStore();
+    assert.equal(store.toSnapshot(), null);
+    store.apply(snapshot(5, { unread: 1, items: [item(5), item(4)], desktop: true, poll_interval: 30 }));
+    store.apply(changes(5, 6, { unread: 2, items: [item(6)], desktop: true, poll_interval: 30 }));
+    const other = new Store({ clock });
+    const news = [];
+    other.addEventListener("new", (event) => news.push(...event.items.map(({ id }) => id)));
+    other.apply(snapshot(5, { items: [item(5), item(4)] }));
+    assert.equal(other.apply(store.toSnapshot()), "applied");
+    assert.deepEqual(other.toSnapshot(), store.toSnapshot());
+    assert.deepEqual(news, ["6"]);
+    assert.equal(other.desktop, true);
+  });
+});
+
 describe("any mix of frames", () => {
   it("leaves a store equal to the snapshot of the revision it claims", () => {
     for (let seed = 1; seed <= 300; seed++) {

@@ -32,6 +32,7 @@ from tests.realtime.harness import (
 from tests.waiting import await_until
 from themis.models import Mailbox
 from themis.notifications import anotify_user, notify_user
+from themis.owners import owner_of
 
 pytestmark = pytest.mark.usefixtures("hubs")
 
@@ -267,6 +268,17 @@ class TestRefusals:
         page.start()
         assert await page.close_code() == 4401
         assert page.wire.texts == []
+
+    async def test_the_page_was_made_for_somebody_else(self) -> None:
+        for named in (owner_of(2), "x", "%C3%A9"):
+            page = Connection(account(), query=f"for={named}")
+            page.start()
+            assert await page.close_code() == 4401
+            assert page.wire.texts == []
+
+    async def test_the_page_was_made_for_the_same_person(self, box: Box) -> None:
+        async with Connection(account(), query=f"for={owner_of(1)}") as page:
+            await page.frames(1)
 
     @pytest.mark.parametrize(
         "origin",

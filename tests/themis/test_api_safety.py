@@ -6,10 +6,12 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from django.conf import settings as project
 from django.contrib.auth.models import User
 from django.db import connection
 from django.test import Client
 from django.urls import URLPattern
+from pytest_django import Settings
 
 from tests.themis.conftest import make_user
 from tests.themis.requests import (
@@ -32,11 +34,13 @@ from tests.themis.requests import (
 from themis import mailbox, profiles, urls
 from themis.events import Changes
 from themis.models import Mailbox
+from themis.owners import is_owner, owner_of
 from themis.transactions import outside_transactions
 
 pytestmark = pytest.mark.django_db
 
 MEGABYTES = b'{"ids": ["' + b"1" * 10_000_000 + b'"]}'
+TEST_KEY = project.SECRET_KEY
 FORM = "application/x-www-form-urlencoded"
 MULTIPART = "multipart/form-data; boundary=x"
 WRITES = [*(("POST", url_of(verb)) for verb in VERBS), ("PATCH", PREFERENCES)]
@@ -97,6 +101,42 @@ class TestWhoseStateItIs:
         etag = ask(signed_in(ada), **position)["ETag"]
         frame = assert_frame(ask(signed_in(grace), etag, **position), "snapshot")
         assert len(titles(frame)) == 2
+
+    @each_request
+    def test_a_page_made_for_another_is_told_that_nobody_is_signed_in(
+        self, client: Client, ada: User, method: str, url: str
+    ) -> None:
+        """The browser has another session by now: no page shows two people's."""
+        grace = make_user("grace")
+        named = {"Themis-For": owner_of(grace.pk)}
+        response = client.generic(method, url, headers=named)
+        assert_problem(response, 401)
+        assert mailbox.look(ada.pk).unread == 1
+
+    @pytest.mark.parametrize("user_pk", ["ada", 7])
+    def test_the_name_of_a_page_outlives_a_secret_key(
+        self, settings: Settings, user_pk: Any
+    ) -> None:
+        named = owner_of(user_pk)
+        assert re.fullmatch("[0-9a-f]{32}", named)
+        assert is_owner(named, user_pk)
+        settings.SECRET_KEY, settings.SECRET_KEY_FALLBACKS = "new", ["older", "k"]
+        assert not is_owner(named, user_pk)
+        settings.SECRET_KEY_FALLBACKS = [TEST_KEY]
+        assert is_owner(named, user_pk)
+        assert owner_of(user_pk) != named
+
+    @pytest.mark.parametrize("named", ["x", "0" * 32, "é", "a" * 5000])
+    def test_a_name_that_is_none_is_nobodys(self, client: Client, named: str) -> None:
+        header = {"Themis-For": named.encode().decode("latin1")}
+        assert_problem(client.get(STATE, headers=header), 401)
+
+    def test_a_page_made_for_the_same_person_is_answered(
+        self, client: Client, ada: User
+    ) -> None:
+        named = {"Themis-For": owner_of(ada.pk)}
+        assert client.get(STATE, headers=named).status_code == 200
+        assert client.get(STATE, headers={"Themis-For": ""}).status_code == 200
 
     def test_no_two_mailboxes_share_an_epoch(self) -> None:
         """72 random bits each: so one's tag names no state of another's mailbox."""

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 from django.contrib.auth.models import AnonymousUser, User
+from django.contrib.sessions.backends.db import SessionStore
 from django.core.exceptions import ImproperlyConfigured
 from django.db import connection, transaction
 from django.http import HttpRequest, HttpResponse
@@ -22,6 +23,7 @@ from themis import mailbox
 from themis.conf import CHANNELS_BROADCASTER
 from themis.models import Mailbox, UserNotification
 from themis.notifications import notify_user
+from themis.owners import owner_of
 
 pytestmark = pytest.mark.django_db
 
@@ -144,6 +146,7 @@ class TestItsConfiguration:
         attributes = bell_of(ada).attributes
         token = attributes.pop("data-csrf-token")
         assert re.fullmatch(r"\w{64}", token)
+        assert attributes.pop("data-user") == owner_of(ada.pk)
         assert attributes == {
             "class": "themis",
             "lang": "en-us",
@@ -154,7 +157,40 @@ class TestItsConfiguration:
             "data-socket-url": "",
             "data-poll-interval": "60",
             "data-unread": "3",
+            "data-session": "",
+            "data-csrf-cookie": "csrftoken",
         }
+
+    @pytest.mark.urls(__name__)
+    def test_tabs_of_one_session_and_no_other_know_each_other(self, ada: User) -> None:
+        def names(client: Client) -> tuple[str | None, ...]:
+            (bell,) = parse(client.get("/").content.decode()).find("themis-bell")
+            return bell.attributes["data-user"], bell.attributes["data-session"]
+
+        here, there = Client(), Client()
+        for client in (here, there):
+            client.force_login(ada)
+        assert names(here) == names(here)
+        user, session = names(there)
+        assert names(here)[0] == user
+        assert names(here)[1] != session
+        # Neither a key nor what the API takes for one.
+        key = there.session.session_key
+        assert key is not None
+        assert key not in {user, session}
+        assert ada.username not in {user, session}
+
+    @pytest.mark.parametrize("setting", ["CSRF_COOKIE_HTTPONLY", "CSRF_USE_SESSIONS"])
+    def test_a_cookie_that_scripts_cannot_read_is_not_named(
+        self, ada: User, settings: Settings, setting: str
+    ) -> None:
+        settings.CSRF_COOKIE_NAME = "other"
+        assert bell_of(ada).attributes["data-csrf-cookie"] == "other"
+        setattr(settings, setting, True)
+        with_session = request_of(ada)
+        with_session.session = SessionStore()
+        (bell,) = parse(render(with_session)).find("themis-bell")
+        assert bell.attributes["data-csrf-cookie"] == ""
 
     def test_the_token_is_one_that_the_api_takes(self, ada: User) -> None:
         """The bell on any page of the host is enough to write."""
@@ -166,7 +202,7 @@ class TestItsConfiguration:
         (bell,) = parse(render(request)).find("themis-bell")
         client.cookies["csrftoken"] = request.META["CSRF_COOKIE"]
         response = client.post(
-            bell.attributes["data-notifications-url"],
+            bell.attributes["data-notifications-url"] + "/read",
             {"ids": [str(row.pk)]},
             content_type="application/json",
             headers={"X-CSRFToken": bell.attributes["data-csrf-token"]},
