@@ -39,7 +39,7 @@ hypothesis.settings.register_profile(
 )
 hypothesis.settings.load_profile("themis")
 
-_CHROMIUM_FLAGS = [
+CHROMIUM_FLAGS = [
     "--no-sandbox",
     "--disable-gpu",
     "--disable-quic",
@@ -306,7 +306,7 @@ def browser() -> Iterator[Browser]:
     os.environ["DJANGO_ALLOW_ASYNC_UNSAFE"] = "1"
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(
-            executable_path=chromium, args=_CHROMIUM_FLAGS
+            executable_path=chromium, args=CHROMIUM_FLAGS
         )
         yield browser
         browser.close()

@@ -52,6 +52,7 @@ export class Connection extends EventTarget {
   #clock;
   #position;
   #socketUrl;
+  #memory;
   #WebSocket;
   #poller;
   #resync;
@@ -78,6 +79,8 @@ export class Connection extends EventTarget {
    * @param {Record<string, string>} [options.headers] More of them, for polls.
    * @param {number} options.pollInterval Seconds; 0 = never poll.
    * @param {() => Position} options.position What the page holds now.
+   * @param {() => boolean} [options.isHidden] Whether nobody sees the page.
+   * @param {{isBlocked: boolean}} [options.memory] What earlier pages have learnt of sockets.
    * @param {typeof globalThis.WebSocket | undefined} [options.WebSocket]
    * @param {typeof globalThis.fetch} [options.fetch]
    * @param {Clock} [options.clock]
@@ -88,6 +91,8 @@ export class Connection extends EventTarget {
     headers = {},
     pollInterval,
     position,
+    isHidden = () => false,
+    memory = { isBlocked: false },
     WebSocket = globalThis.WebSocket,
     fetch = (input, init) => globalThis.fetch(input, init),
     clock = systemClock,
@@ -95,6 +100,7 @@ export class Connection extends EventTarget {
     super();
     this.#clock = clock;
     this.#position = position;
+    this.#memory = memory;
     this.#WebSocket = WebSocket;
     this.#socketUrl = WebSocket === undefined ? "" : socketUrl;
     this.#retry = new Alarm(clock, () => this.#connect());
@@ -110,6 +116,7 @@ export class Connection extends EventTarget {
         onAnswer: (frame) => this.#answered(frame),
         onFailure: () => this.#failed(),
         onSignedOut: () => this.signOut(),
+        isHidden,
       },
     });
     this.#poller.interval = pollInterval;
@@ -145,6 +152,10 @@ export class Connection extends EventTarget {
     if (this.#isRunning || this.#isSignedOut) return;
     this.#isRunning = true;
     if (this.#socketUrl === "") {
+      this.#losePatience();
+    } else if (this.#memory.isBlocked && !this.#everOpened) {
+      this.#failures = BLOCKED_AFTER;
+      this.#retry.set(backoff(BLOCKED_AFTER, CAP_NEVER_OPENED, () => this.#clock.random()));
       this.#losePatience();
     } else {
       this.#patience.set(PATIENCE);
@@ -250,6 +261,7 @@ export class Connection extends EventTarget {
     this.#heardAt = this.#clock.now();
     if (isFirst) {
       this.#everOpened = true;
+      this.#memory.isBlocked = false;
       this.#openedAt = this.#clock.now();
       this.#patience.clear();
       this.#resync.reset();
@@ -306,6 +318,7 @@ export class Connection extends EventTarget {
         this.#retry.set(spread(retryMs ?? RESTART, random));
       } else {
         const isBlocked = !this.#everOpened && this.#failures >= BLOCKED_AFTER - 1;
+        if (isBlocked) this.#memory.isBlocked = true;
         this.#retry.set(backoff(this.#failures, isBlocked ? CAP_NEVER_OPENED : CAP, random));
         this.#failures += 1;
       }

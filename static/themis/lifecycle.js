@@ -39,3 +39,27 @@ export function followPage(follower, signal) {
   }, TICK);
   signal.addEventListener("abort", () => clearInterval(timer));
 }
+
+/** How long it is remembered that something in between forbids sockets. */
+const REMEMBERED = 1_800_000;
+const BLOCKED = "themis:blocked";
+
+/** What the pages of a tab tell each other: whether sockets are worth waiting for. */
+export const tabMemory = {
+  get isBlocked() {
+    try {
+      return Date.now() - Number(sessionStorage.getItem(BLOCKED)) < REMEMBERED;
+    } catch {
+      // Storage may be forbidden.
+      return false;
+    }
+  },
+  set isBlocked(isBlocked) {
+    try {
+      if (isBlocked) sessionStorage.setItem(BLOCKED, String(Date.now()));
+      else sessionStorage.removeItem(BLOCKED);
+    } catch {
+      // The next page finds out for itself.
+    }
+  },
+};

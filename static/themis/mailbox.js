@@ -1,6 +1,6 @@
 import { Alarm, systemClock } from "./clock.js";
 import { Connection } from "./connection.js";
-import { followPage } from "./lifecycle.js";
+import { followPage, tabMemory } from "./lifecycle.js";
 import { Operation, Operations } from "./operations.js";
 import { isItem } from "./protocol.js";
 import { ChangeEvent, NewItemsEvent, Store } from "./store.js";
@@ -101,6 +101,8 @@ export class Mailbox extends EventTarget {
       headers: this.#headers,
       pollInterval: config.pollInterval,
       position: () => this.#store.position,
+      isHidden: () => document.visibilityState === "hidden",
+      memory: tabMemory,
     });
     this.#tabs = new Tabs({
       mount: config.mountUrl,

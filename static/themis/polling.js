@@ -9,6 +9,11 @@ const LONGEST_FIRST_WAIT = 10_000;
 const SPACING = 1_000;
 const SLOWEST = 10;
 
+/** A page that nobody sees asks this much less often, and in the end no more. */
+const HIDDEN = 4;
+const HIDDEN_AT_LEAST = 60_000;
+const HIDDEN_UNTIL = 1_200_000;
+
 /**
  * When many pages know of the same moment, they ask within this part of the interval
  * after it: the longer the interval that the site can bear, the wider they spread.
@@ -22,6 +27,7 @@ const SPREAD = 1 / 60;
  *   means that the page is up to date.
  * @property {() => void} onFailure
  * @property {() => void} onSignedOut
+ * @property {() => boolean} isHidden Whether nobody sees the page.
  */
 
 /**
@@ -44,6 +50,7 @@ export class Poller {
   /** @type {AbortController | null} */
   #request = null;
   #askedAgain = false;
+  #hiddenAt = Infinity;
   #etag = { url: "", value: "" };
 
   /**
@@ -138,7 +145,15 @@ export class Poller {
     this.#request = null;
     if (delay === null) return;
     if (this.#askedAgain) this.#wait(0);
-    else if (this.#isStarted) this.#wait(delay);
+    else if (this.#isStarted) this.#waitAsSeen(delay);
+  }
+
+  /** @param {number} delay */
+  #waitAsSeen(delay) {
+    const now = this.#clock.now();
+    this.#hiddenAt = this.#holder.isHidden() ? Math.min(this.#hiddenAt, now) : Infinity;
+    if (this.#hiddenAt === Infinity) this.#wait(delay);
+    else if (now - this.#hiddenAt < HIDDEN_UNTIL) this.#wait(Math.max(delay * HIDDEN, HIDDEN_AT_LEAST));
   }
 
   /**

@@ -106,11 +106,13 @@ class Bell:
         wait_until(lambda: len(self.rung) >= len(titles))
         assert self.rung == list(titles)
 
-    def wait_for(self, condition: Callable[[], object]) -> None:
+    def wait_for(
+        self, condition: Callable[[], object], *, within: float = 10.0
+    ) -> None:
         """Wait for what routes and events of the page bring about: they are handed
         over only while Playwright is asked for something.
         """
-        wait_until(lambda: self.page.evaluate("true") and condition())
+        wait_until(lambda: self.page.evaluate("true") and condition(), within=within)
 
     def advance(self, seconds: float) -> None:
         """Let the page's time pass, if the visit stopped the clock. What the page asks

@@ -8,8 +8,9 @@ from typing import Protocol
 import pytest
 from playwright.sync_api import Browser, expect
 
+from tests import programs
 from tests.balancer import Balancer
-from tests.conftest import MakeDatabase, PageErrors
+from tests.conftest import CHROMIUM_FLAGS, MakeDatabase, PageErrors
 from tests.e2e.bells import COUNT_REQUESTS, OBSERVE, Bell
 from tests.e2e.proxies import Proxy, proxy_of
 from tests.e2e.sites import Person, Site
@@ -100,6 +101,21 @@ def proxy(site: Site) -> Iterator[Proxy]:
         yield proxy
 
 
+@pytest.fixture(scope="session")
+def caching_browser(browser: Browser) -> Iterator[Browser]:
+    """One that keeps pages in its back/forward cache, which Playwright switches off.
+
+    Of page.go_back() only wait_until="commit" comes back, as nothing is loaded.
+    """
+    caching = browser.browser_type.launch(
+        executable_path=programs.require("chromium"),
+        args=CHROMIUM_FLAGS,
+        ignore_default_args=["--disable-back-forward-cache"],
+    )
+    yield caching
+    caching.close()
+
+
 class Visit(Protocol):
     def __call__(
         self,
@@ -110,6 +126,7 @@ class Visit(Protocol):
         transport: str | None = "open",
         clock: bool = False,
         script: str = "",
+        within: Browser | None = None,
         **options: object,
     ) -> Bell: ...
 
@@ -122,7 +139,7 @@ def visit(
     policy, and wait until its bell is connected.
 
     `clock` stops the page's time, which passes then by bell.advance() alone;
-    `script` runs before the page's own. Options are those of browser.new_context().
+    `script` runs before the page's own; `within` is another browser. Options are those of browser.new_context().
     Another tab of the same person: Bell(bell.page.context.new_page()).
     """
     contexts = []
@@ -135,10 +152,11 @@ def visit(
         transport: str | None = "open",
         clock: bool = False,
         script: str = "",
+        within: Browser | None = None,
         **options: object,
     ) -> Bell:
         url = (at or request.getfixturevalue("site")).url
-        context = browser.new_context(base_url=url, **options)  # type: ignore[arg-type]
+        context = (within or browser).new_context(base_url=url, **options)  # type: ignore[arg-type]
         contexts.append(context)
         context.set_default_timeout(_DEADLINE_MS)
         page_errors.watch(context)

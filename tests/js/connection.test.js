@@ -6,7 +6,7 @@ import { Store } from "../../static/themis/store.js";
 import { changes, fakeFetch, fakeWebSocket, FakeClock, item, settle, snapshot } from "./harness.js";
 
 /** A connection joined to a store the way a page joins them. */
-function newPage({ socketUrl = "ws://host/ws/", pollInterval = 60, withSocket = true, chance = 0.5 } = {}) {
+function newPage({ socketUrl = "ws://host/ws/", pollInterval = 60, withSocket = true, chance = 0.5, ...more } = {}) {
   const clock = new FakeClock();
   clock.chance = chance;
   const WebSocket = withSocket ? fakeWebSocket() : undefined;
@@ -20,6 +20,7 @@ function newPage({ socketUrl = "ws://host/ws/", pollInterval = 60, withSocket = 
     WebSocket,
     fetch,
     clock,
+    ...more,
   });
   connection.addEventListener("frame", ({ frame }) => {
     if (store.apply(frame) === "gap") connection.sync(frame);
@@ -268,6 +269,34 @@ describe("coming back", () => {
 });
 
 describe("close codes", () => {
+  it("that never opened is remembered for the next pages, until one does", async () => {
+    const memory = { isBlocked: false };
+    const first = newPage({ memory });
+    for (let attempt = 0; attempt < 3; attempt++) {
+      assert.equal(memory.isBlocked, false);
+      first.WebSocket.last.drop();
+      await first.clock.advance(3_000);
+    }
+    assert.equal(memory.isBlocked, true);
+
+    const next = newPage({ memory });
+    assert.equal(next.connection.state, "polling");
+    assert.equal(next.connection.isStale, false);
+    assert.equal(next.WebSocket.made.length, 0);
+    await next.clock.advance(300_000);
+    assert.equal(next.WebSocket.made.length, 1);
+    next.WebSocket.last.say(snapshot(5));
+    assert.equal(next.connection.state, "open");
+    assert.equal(memory.isBlocked, false);
+  });
+
+  it("that is remembered as forbidden is tried when the network has changed", () => {
+    const { connection, WebSocket, clock } = newPage({ memory: { isBlocked: true } });
+    clock.sleep(1_000);
+    connection.wake();
+    assert.equal(WebSocket.made.length, 1);
+  });
+
   it("4401 ends everything", async () => {
     const { WebSocket, clock, connection, fetch } = openPage();
     WebSocket.last.drop(4401);
@@ -588,6 +617,38 @@ describe("polling", () => {
       assert.deepEqual([connection.state, connection.isSignedOut], ["stopped", true]);
     });
   }
+
+  it("is four times as rare where nobody looks, and not at all after 20 minutes", async () => {
+    let isHidden = true;
+    const { clock, fetch, connection } = newPage({ withSocket: false, pollInterval: 30, isHidden: () => isHidden });
+    const answerAll = () => fetch.requests.forEach((request) => request.answer(200, snapshot(1, { poll_interval: 30 })));
+    const pollsIn = async (minutes) => {
+      const before = fetch.requests.length;
+      for (let second = 0; second < minutes * 60; second += 10) {
+        await clock.advance(10_000);
+        answerAll();
+      }
+      return fetch.requests.length - before;
+    };
+    assert.equal(await pollsIn(1), 1);
+    assert.equal(await pollsIn(18), 9);
+    await pollsIn(4);
+    assert.equal(await pollsIn(60), 0);
+    isHidden = false;
+    connection.wake();
+    await clock.advance(0);
+    answerAll();
+    assert.equal(await pollsIn(5), 10);
+  });
+
+  it("of a hidden page comes once a minute at most, however short the interval", async () => {
+    const { clock, fetch } = newPage({ withSocket: false, pollInterval: 2, isHidden: () => true });
+    for (let second = 0; second < 300; second += 5) {
+      await clock.advance(5_000);
+      fetch.requests.forEach((request) => request.answer(200, snapshot(1, { poll_interval: 2 })));
+    }
+    assert.ok(fetch.requests.length <= 6, `${fetch.requests.length}`);
+  });
 
   it("waits as long as Retry-After says, also when asked by hand", async () => {
     for (const status of [429, 503]) {
