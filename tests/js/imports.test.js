@@ -8,11 +8,11 @@ const MODULES = new URL("../../static/themis/", import.meta.url);
 const LAYERS = [
   ["define"],
   ["bell", "list-age"],
-  ["panel", "mailbox"],
+  ["panel", "mailbox", "desktop"],
   ["row", "announcer", "events", "placement", "lifecycle"],
   ["store", "connection", "operations", "tabs"],
   ["polling", "socket", "resync", "relative-time", "template"],
-  ["protocol", "backoff", "clock"],
+  ["protocol", "backoff", "clock", "device"],
 ];
 
 it("modules import each other in one direction, in the one form that can be hashed", () => {
