@@ -6,8 +6,8 @@ const MODULES = new URL("../../static/themis/", import.meta.url);
 
 /** From what is looked at first to what knows nobody; a module imports from below only. */
 const LAYERS = [
-  ["define"],
-  ["bell", "list-age"],
+  ["define", "define-desktop"],
+  ["bell", "list-age", "desktop-element"],
   ["panel", "mailbox", "desktop"],
   ["row", "announcer", "events", "placement", "lifecycle"],
   ["store", "connection", "operations", "tabs"],
