@@ -161,7 +161,6 @@ export class ThemisBellElement extends HTMLElement {
     mailbox.addEventListener("transport", () => this.#transported(), { signal });
     new NewsAnnouncer(mailbox, (count) => this.#announce(count), { signal });
     DesktopNotifier.serve(mailbox, {
-      tabs: { isLeader: true, isAnyFocused: async () => document.hasFocus() },
       device: new Device(this.dataset.user ?? ""),
       texts: this.#readTexts(),
       mountUrl: this.dataset.mountUrl ?? "",

@@ -84,11 +84,16 @@ export class DesktopElement extends HTMLElement {
 
   /** Tell the account, without which the device shows none. Resolves with whether it worked. */
   async #askForThem() {
-    const { preferencesUrl = "", csrfToken = "" } = this.dataset;
+    const { user = "", preferencesUrl = "", csrfToken = "" } = this.dataset;
     try {
       const response = await fetch(preferencesUrl, {
         method: "PATCH",
-        headers: { Accept: "application/json", "Content-Type": "application/json", "X-CSRFToken": csrfToken },
+        headers: {
+          Accept: "application/json",
+          "Content-Type": "application/json",
+          "Themis-For": user,
+          "X-CSRFToken": csrfToken,
+        },
         body: JSON.stringify({ [ACCOUNT]: true }),
         credentials: "same-origin",
         signal: AbortSignal.timeout(TIMEOUT),

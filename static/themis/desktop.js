@@ -5,6 +5,7 @@ import { WINDOW } from "./store.js";
 
 /** @import { Clock } from "./clock.js" */
 /** @import { Device } from "./device.js" */
+/** @import { Mailbox } from "./mailbox.js" */
 /** @import { Item } from "./protocol.js" */
 /** @import { NewItemsEvent } from "./store.js" */
 /** @import { Texts } from "./template.js" */
@@ -16,14 +17,10 @@ const GATHER = 400;
 const MOST = 3;
 
 /**
- * @typedef {EventTarget & {items: Item[], unread: number, desktop: boolean}} DesktopMailbox
- *
- * @typedef {object} DesktopTabs The pages that the browser has open for this person.
- * @property {boolean} isLeader Whether this one speaks for all of them.
- * @property {() => Promise<boolean>} isAnyFocused Whether the person is looking at one.
+ * @typedef {Pick<Mailbox, "items" | "unread" | "desktop" | "isLeader" | "isAnyFocused">} MailboxParts
+ * @typedef {EventTarget & MailboxParts} DesktopMailbox
  *
  * @typedef {object} DesktopOptions
- * @property {DesktopTabs} tabs
  * @property {Device} device
  * @property {Texts} texts
  * @property {string} mountUrl
@@ -37,7 +34,6 @@ const MOST = 3;
  */
 export class DesktopNotifier {
   #mailbox;
-  #tabs;
   #device;
   #texts;
   #mountUrl;
@@ -65,9 +61,8 @@ export class DesktopNotifier {
    * @param {DesktopMailbox} mailbox
    * @param {DesktopOptions} options
    */
-  constructor(mailbox, { tabs, device, texts, mountUrl, clock = systemClock }) {
+  constructor(mailbox, { device, texts, mountUrl, clock = systemClock }) {
     this.#mailbox = mailbox;
-    this.#tabs = tabs;
     this.#device = device;
     this.#texts = texts;
     this.#mountUrl = mountUrl;
@@ -86,14 +81,14 @@ export class DesktopNotifier {
   async #tell() {
     const arrived = this.#arrived;
     this.#arrived = [];
-    if (!this.#isWanted || (await this.#tabs.isAnyFocused())) return;
+    if (!this.#isWanted || (await this.#mailbox.isAnyFocused())) return;
     const news = arrived.filter((item) => this.#isNews(item)).sort(newestFirst);
     if (news.length > MOST) this.#showNumber([...news, ...this.#takeSummarized()]);
     else for (const item of news.reverse()) this.#showOne(item);
   }
 
   get #isWanted() {
-    return this.#tabs.isLeader && this.#mailbox.desktop && this.#device.state === "on";
+    return this.#mailbox.isLeader && this.#mailbox.desktop && this.#device.state === "on";
   }
 
   /**

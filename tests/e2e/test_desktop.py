@@ -414,8 +414,9 @@ def test_31_another_account_on_the_same_device_has_them_off(
     desktop = _visit(visit, ada)
     _turn_on(site, desktop, ada)
     site.shell.run(_TURN_ON, pk=grace.pk)
-    cookie = {"name": "sessionid", "value": grace.session, "url": site.url}
-    desktop.page.context.add_cookies([cookie])
+    desktop.page.context.add_cookies(
+        [{"name": "sessionid", "value": grace.session, "url": site.url}]
+    )
     desktop.page.goto(PREFERENCES)
     status = _choice(desktop.page).get_by_role("status")
     expect(status).to_have_text("Desktop notifications are off for this device.")
@@ -452,7 +453,6 @@ def test_31_the_account_switches_all_devices_off(site: Site, visit: Visit) -> No
     desktop.expect_open("one")
 
 
-@pytest.mark.skip(reason="needs one connection for all tabs")
 def test_31_one_of_three_tabs_shows_it(site: Site, visit: Visit) -> None:
     ada = site.person("ada")
     first = _visit(visit, ada)

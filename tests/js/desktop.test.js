@@ -68,9 +68,9 @@ function newPage({ user = "ada", desktop = true, held = [item(5)] } = {}) {
   const clock = new FakeClock();
   const store = new Store({ clock });
   const Notification = fakeNotification();
-  const tabs = { isLeader: true, isAnyFocused: async () => tabs.isFocused, isFocused: false };
+  const tabs = Object.assign(store, { isLeader: true, isFocused: false, isAnyFocused: async () => tabs.isFocused });
   const device = new Device(user, Notification);
-  DesktopNotifier.serve(store, { tabs, device, texts, mountUrl: "/notifications/", clock });
+  DesktopNotifier.serve(store, { device, texts, mountUrl: "/notifications/", clock });
   const now = () => new Date(clock.now()).toISOString();
   store.apply(snapshot(5, { unread: held.length, items: held, desktop, now: now() }));
   const tell = (items, { unread = items.length, ...fields } = {}) => {
@@ -272,8 +272,8 @@ describe("no desktop notification is shown", () => {
   });
 
   it("twice, though the mailbox has two bells", async () => {
-    const { clock, store, Notification, tabs, device, arrive } = newPage();
-    DesktopNotifier.serve(store, { tabs, device, texts, mountUrl: "/notifications/", clock });
+    const { clock, store, Notification, device, arrive } = newPage();
+    DesktopNotifier.serve(store, { device, texts, mountUrl: "/notifications/", clock });
     arrive(6);
     await clock.advance(400);
     assert.deepEqual(Notification.open, ["Title 6"]);
