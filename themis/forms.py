@@ -111,8 +111,8 @@ class PreferencesForm(forms.Form):
         required=False,
         label=_("Desktop notifications"),
         help_text=_(
-            "Show new notifications outside the browser window too, where the browser "
-            "allows it."
+            "Show new notifications outside the browser window too, on each device "
+            "where you turn them on."
         ),
     )
     notification_retention_days = forms.IntegerField(

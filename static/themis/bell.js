@@ -1,4 +1,6 @@
 import { LiveRegion, NewsAnnouncer } from "./announcer.js";
+import { DesktopNotifier } from "./desktop.js";
+import { Device } from "./device.js";
 import { ThemisChangeEvent, ThemisNewEvent, ThemisTransportEvent } from "./events.js";
 import { Mailbox } from "./mailbox.js";
 import { Panel } from "./panel.js";
@@ -22,7 +24,7 @@ const ADDED = "data-themis-added";
  *
  * Attributes: `data-state-url`, `data-notifications-url`, `data-list-url`, `data-mount-url`,
  * `data-socket-url` (empty: no socket), `data-poll-interval` (seconds, 0 = never),
- * `data-unread`, `data-csrf-token`. Parts and texts: see `templates/themis/bell.html`.
+ * `data-unread`, `data-user`, `data-csrf-token`. Parts and texts: see `templates/themis/bell.html`.
  *
  * Events, each once per page however many bells it has: "themis:change",
  * "themis:new" and "themis:transport" (see `events.js`).
@@ -158,6 +160,11 @@ export class ThemisBellElement extends HTMLElement {
     mailbox.addEventListener("new", (event) => this.#rang(/** @type {NewItemsEvent} */ (event).items), { signal });
     mailbox.addEventListener("transport", () => this.#transported(), { signal });
     new NewsAnnouncer(mailbox, (count) => this.#announce(count), { signal });
+    DesktopNotifier.serve(mailbox, {
+      device: new Device(this.dataset.user ?? ""),
+      texts: this.#readTexts(),
+      mountUrl: this.dataset.mountUrl ?? "",
+    });
   }
 
   get #isOpen() {

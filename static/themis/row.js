@@ -95,7 +95,7 @@ export class Row {
  * @param {Item} item
  * @param {string} mountUrl
  */
-function openUrl(item, mountUrl) {
+export function openUrl(item, mountUrl) {
   const mount = new URL(mountUrl, location.href);
   const url = URL.canParse(item.open_url, mount) ? new URL(item.open_url, mount) : mount;
   return url.origin === mount.origin ? url.href : mount.href;

@@ -51,28 +51,28 @@ def test_33_axe_finds_nothing(
     bell.open()
     # By their parts, as the texts are in Arabic on one of the pages.
     expect(bell.panel.locator('[data-themis="empty"]')).to_be_visible()
-    _check(bell.page, "empty")
+    check_by_axe(bell.page, "empty")
     bell.page.goto("/notifications/")
-    _check(bell.page, "empty list page")
+    check_by_axe(bell.page, "empty list page")
 
     _fill(site, ada)
     expect(bell.badge).to_have_text("4")
-    _check(bell.page, "closed")
+    check_by_axe(bell.page, "closed")
     bell.open()
     expect(bell.rows).to_have_count(5)
-    _check(bell.page, "open")
+    check_by_axe(bell.page, "open")
     bell.page.route("**/read", lambda route: route.fulfill(status=500))
     bell.mark_read("Backup failed")
     expect(bell.problem).to_be_visible()
-    _check(bell.page, "with a problem")
+    check_by_axe(bell.page, "with a problem")
     bell.page.reload()
-    _check(bell.page, "list page")
+    check_by_axe(bell.page, "list page")
     bell.expect_transport("open")
     bell.page.route("**/read", lambda route: route.fulfill(status=401))
     bell.open()
     bell.read_all.click()
     expect(bell.panel.locator('[data-themis="signed-out"]')).to_be_visible()
-    _check(bell.page, "signed out")
+    check_by_axe(bell.page, "signed out")
 
 
 @pytest.mark.parametrize("appearance", APPEARANCES)
@@ -87,24 +87,24 @@ def test_33_axe_finds_nothing_on_the_pages(
     page.locator("main button[value=read]").nth(1).click()
     page.locator("main button[value=dismiss]").nth(2).click()
     expect(page.locator(".themis-done button")).to_be_visible()
-    _check(page, "list page after an action")
+    check_by_axe(page, "list page after an action")
     _expect_no_scrolling_sideways(page)
     site.notify(ada, "Later")
     expect(page.locator("themis-list-age")).to_be_visible()
-    _check(page, "list page that has aged")
+    check_by_axe(page, "list page that has aged")
     page.goto("/notifications/?state=dismissed")
     expect(page.locator("main button[value=restore]")).to_be_visible()
-    _check(page, "dismissed")
+    check_by_axe(page, "dismissed")
     page.goto("/notifications/?state=read&level=danger&source_app=tasks")
-    _check(page, "narrowed to nothing")
+    check_by_axe(page, "narrowed to nothing")
     _expect_no_scrolling_sideways(page)
     page.goto("/notifications/preferences/")
-    _check(page, "preferences")
+    check_by_axe(page, "preferences")
     _expect_no_scrolling_sideways(page)
     page.get_by_role("spinbutton").fill("-1")
     page.locator(".themis-form button").click()
     expect(page.locator(".errorlist")).to_be_visible()
-    _check(page, "preferences with a mistake")
+    check_by_axe(page, "preferences with a mistake")
 
 
 def _expect_no_scrolling_sideways(page: Page) -> None:
@@ -128,7 +128,7 @@ def _fill(site: Site, person: Person) -> None:
     )
 
 
-def _check(page: Page, state: str) -> None:
+def check_by_axe(page: Page, state: str) -> None:
     if not _AXE.exists():
         message = "axe-core is not installed; `make js` installs it."
         pytest.fail(message) if os.environ.get("CI") else pytest.skip(message)

@@ -11,7 +11,7 @@ from playwright.sync_api import Page, expect
 from tests.e2e.bells import Bell
 from tests.e2e.conftest import Visit, on_embedded_site
 from tests.e2e.sites import Person, Site
-from tests.e2e.test_accessibility import APPEARANCES, _check
+from tests.e2e.test_accessibility import APPEARANCES, check_by_axe
 
 
 @pytest.fixture
@@ -219,7 +219,7 @@ def test_axe_finds_nothing_on_the_pages(
     page = visit(ada, reduced_motion="reduce", **APPEARANCES[appearance]).page
     for path in paths:
         page.goto(path.format(pk))
-        _check(page, path)
+        check_by_axe(page, path)
         too_wide = "document.documentElement.scrollWidth > innerWidth"
         assert not page.evaluate(too_wide), path
 
@@ -230,7 +230,7 @@ def test_axe_finds_nothing_on_a_form_with_an_error(visit: Visit, ada: Person) ->
     page.locator("main form").evaluate("(form) => { form.noValidate = true; }")
     press(page, "Plan event")
     expect(page.locator(".errorlist")).to_be_visible()
-    _check(page, "a form with an error")
+    check_by_axe(page, "a form with an error")
 
 
 FILL = """

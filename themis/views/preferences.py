@@ -15,6 +15,7 @@ from django.views import View
 from django.views.decorators.cache import never_cache
 
 from themis.forms import PreferencesForm
+from themis.owners import owner_of
 from themis.profiles import change_preferences, read_preferences
 from themis.transactions import is_contention, outside_transactions
 from themis.views.telling import tell, tell_busy
@@ -46,5 +47,12 @@ class PreferencesView(View):
 
 
 def _show(request: HttpRequest, form: PreferencesForm) -> HttpResponse:
-    context = {"form": form, "list_url": reverse("themis:list")}
+    context = {
+        "form": form,
+        "list_url": reverse("themis:list"),
+        "desktop": {
+            "user": owner_of(request.user.pk),
+            "preferences_url": reverse("themis:api-preferences"),
+        },
+    }
     return render(request, "themis/preferences.html", context)

@@ -1,0 +1,3 @@
+import { DesktopElement } from "./desktop-element.js";
+
+DesktopElement.define();

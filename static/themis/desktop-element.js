@@ -1,0 +1,141 @@
+import { Device } from "./device.js";
+import { languageOf, part, setText, Texts } from "./template.js";
+
+/** @import { DeviceState } from "./device.js" */
+
+/** The field of the form around it that says whether the account wants them. */
+const ACCOUNT = "browser_notifications_enabled";
+
+const TIMEOUT = 15_000;
+
+/**
+ * Desktop notifications on this device: what becomes of them, and what can be done about
+ * it. Only the button asks the browser. Stands in the form of the preferences page,
+ * hidden without JavaScript; parts and texts: see `templates/themis/_desktop.html`.
+ *
+ * Attributes: `data-user`, `data-preferences-url`, `data-csrf-token`.
+ */
+export class DesktopElement extends HTMLElement {
+  /** @type {AbortController | null} */
+  #lifetime = null;
+  #device = new Device("");
+  #hasFailed = false;
+
+  /**
+   * @param {string} [tag]
+   * @param {CustomElementRegistry} [registry]
+   */
+  static define(tag = "themis-desktop", registry = customElements) {
+    if (registry.get(tag) === undefined) registry.define(tag, this);
+  }
+
+  connectedCallback() {
+    this.#lifetime = new AbortController();
+    const { signal } = this.#lifetime;
+    this.#device = new Device(this.dataset.user ?? "");
+    const hide = /** @type {HTMLInputElement} */ (part(this, "hide-content"));
+    const update = () => this.#update();
+    part(this, "turn").addEventListener("click", () => void this.#turn(), { signal });
+    part(this, "example").addEventListener("click", () => this.#showExample(), { signal });
+    hide.addEventListener("change", () => (this.#device.hidesContent = hide.checked), { signal });
+    this.#account?.addEventListener("change", update, { signal });
+    // The person may have been in the browser's settings, or in another tab.
+    document.addEventListener("visibilitychange", update, { signal });
+    addEventListener("storage", update, { signal });
+    void followPermission(update, signal);
+    update();
+    hide.checked = this.#device.hidesContent;
+    this.hidden = false;
+  }
+
+  disconnectedCallback() {
+    this.#lifetime?.abort();
+  }
+
+  get #texts() {
+    return new Texts(this, languageOf(this));
+  }
+
+  /** @returns {HTMLInputElement | null} */
+  get #account() {
+    return this.closest("form")?.querySelector(`[name="${ACCOUNT}"]`) ?? null;
+  }
+
+  /** @returns {DeviceState | "account"} */
+  get #state() {
+    const { state } = this.#device;
+    return state === "on" && this.#account?.checked === false ? "account" : state;
+  }
+
+  async #turn() {
+    this.#hasFailed = false;
+    if (this.#state === "on") this.#device.isOn = false;
+    else if ((await Notification.requestPermission()) === "granted") await this.#turnOn();
+    this.#update();
+  }
+
+  async #turnOn() {
+    const isWanted = await this.#askForThem();
+    if (isWanted && this.#account !== null) this.#account.checked = true;
+    if (isWanted) this.#device.isOn = true;
+    this.#hasFailed = !this.#device.isOn;
+    if (isWanted) this.#showExample();
+  }
+
+  /** Tell the account, without which the device shows none. Resolves with whether it worked. */
+  async #askForThem() {
+    const { user = "", preferencesUrl = "", csrfToken = "" } = this.dataset;
+    try {
+      const response = await fetch(preferencesUrl, {
+        method: "PATCH",
+        headers: {
+          Accept: "application/json",
+          "Content-Type": "application/json",
+          "Themis-For": user,
+          "X-CSRFToken": csrfToken,
+        },
+        body: JSON.stringify({ [ACCOUNT]: true }),
+        credentials: "same-origin",
+        signal: AbortSignal.timeout(TIMEOUT),
+      });
+      return response.ok;
+    } catch {
+      return false;
+    }
+  }
+
+  /** That one is seen is the proof: the system has settings of its own. */
+  #showExample() {
+    const texts = this.#texts;
+    if (this.#device.show(texts.get("on"), { lang: texts.language ?? "" }) === null) this.#device.isOn = false;
+    this.#update();
+  }
+
+  #update() {
+    const focused = document.activeElement;
+    const state = this.#state;
+    const texts = this.#texts;
+    const status = part(this, "status");
+    const turn = part(this, "turn");
+    setText(status, texts.get(this.#hasFailed ? "failed" : state));
+    setText(turn, texts.get(state === "on" ? "turn-off" : "turn-on"));
+    turn.hidden = ["insecure", "unsupported", "denied"].includes(state);
+    this.dataset.state = state;
+    part(this, "when-on").hidden = state !== "on";
+    part(this, "example").hidden = state !== "on";
+    if (this.contains(focused) && focused?.closest("[hidden]")) status.focus();
+  }
+}
+
+/**
+ * @param {() => void} update
+ * @param {AbortSignal} signal
+ */
+async function followPermission(update, signal) {
+  try {
+    const status = await navigator.permissions.query({ name: "notifications" });
+    status.addEventListener("change", update, { signal });
+  } catch {
+    // A browser that doesn't tell: it is looked at when the page is.
+  }
+}

@@ -1,0 +1,93 @@
+/**
+ * What becomes of desktop notifications here: the page is not encrypted ("insecure"), the
+ * browser has none ("unsupported") or blocks them ("denied"), or no longer allows what the
+ * person had turned on ("revoked"); they are off, and the browser would "ask" or allow
+ * them ("off"); or "on".
+ *
+ * @typedef {"insecure" | "unsupported" | "denied" | "revoked" | "ask" | "off" | "on"} DeviceState
+ */
+
+/**
+ * One account in this browser on this computer. Two flags are kept in localStorage, under
+ * the account's opaque name, and nothing of any notification.
+ */
+export class Device {
+  /** @type {typeof globalThis.Notification | undefined} */
+  #Notification;
+
+  /**
+   * @param {string} user Whose page it is: `data-user`.
+   * @param {typeof globalThis.Notification} [Notification]
+   */
+  constructor(user, Notification = globalThis.Notification) {
+    this.user = user;
+    this.#Notification = Notification;
+  }
+
+  /** @returns {DeviceState} */
+  get state() {
+    if (!globalThis.isSecureContext) return "insecure";
+    if (this.#Notification === undefined) return "unsupported";
+    const { permission } = this.#Notification;
+    if (permission === "denied") return "denied";
+    if (permission === "default") return this.isOn ? "revoked" : "ask";
+    return this.isOn ? "on" : "off";
+  }
+
+  /** Whether the person has turned them on here. */
+  get isOn() {
+    return this.#has("desktop");
+  }
+
+  set isOn(isOn) {
+    this.#keep("desktop", isOn);
+  }
+
+  /** Whether others who see the screen are to learn nothing but that there is one. */
+  get hidesContent() {
+    return this.#has("hide-content");
+  }
+
+  set hidesContent(isHidden) {
+    this.#keep("hide-content", isHidden);
+  }
+
+  /**
+   * @param {string} title
+   * @param {NotificationOptions} options
+   * @returns {Notification | null} Null where pages have the API but may not use it.
+   */
+  show(title, options) {
+    try {
+      // The direction is that of the text, which people have written in any language.
+      return this.#Notification === undefined ? null : new this.#Notification(title, { dir: "auto", ...options });
+    } catch {
+      // Chrome on Android leaves it to service workers, and says so only now.
+      this.#Notification = undefined;
+      return null;
+    }
+  }
+
+  /** @param {string} flag */
+  #has(flag) {
+    try {
+      return localStorage.getItem(`themis:${this.user}:${flag}`) !== null;
+    } catch {
+      return false;
+    }
+  }
+
+  /**
+   * @param {string} flag
+   * @param {boolean} isSet
+   */
+  #keep(flag, isSet) {
+    const key = `themis:${this.user}:${flag}`;
+    try {
+      if (isSet) localStorage.setItem(key, "1");
+      else localStorage.removeItem(key);
+    } catch {
+      // The browser keeps nothing for this site: it stays off.
+    }
+  }
+}
