@@ -139,7 +139,8 @@ def visit(
     policy, and wait until its bell is connected.
 
     `clock` stops the page's time, which passes then by bell.advance() alone;
-    `script` runs before the page's own; `within` is another browser. Options are those of browser.new_context().
+    `script` runs before the page's own; `within` is another browser. Options are
+    those of browser.new_context().
     Another tab of the same person: Bell(bell.page.context.new_page()).
     """
     contexts = []

@@ -30,12 +30,12 @@ def three_tabs(
 def freeze(bell: Bell) -> Callable[[], None]:
     """Stop a tab in the middle of its script; what is returned lets it go on.
 
-    As when a browser freezes it: no timer runs, no message is taken, and its lock stays.
+    As when a browser freezes it: no timer runs, no message is taken, its lock stays.
     (Browsers freeze only what is hidden, and Playwright's tabs never are.)
     """
     session = bell.page.context.new_cdp_session(bell.page)
     paused: list[object] = []
-    session.on("Debugger.paused", lambda event: paused.append(event))
+    session.on("Debugger.paused", lambda event: paused.append(event))  # noqa: PLW0108 -- Playwright marks its handlers
     session.send("Debugger.enable")
     bell.page.evaluate("() => void setTimeout(() => { debugger; })")
     # Events are handed over while another tab is asked for something.
