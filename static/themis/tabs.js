@@ -186,6 +186,10 @@ export class Tabs {
     return new Promise((resolve) => this.#curious.push(resolve));
   }
 
+  get #isSeen() {
+    return this.#page.visibilityState !== "hidden";
+  }
+
   /** Whether this tab leads others, too. */
   get #isHeeded() {
     return this.isLeader && !this.#isAlone;
@@ -251,14 +255,14 @@ export class Tabs {
   }
 
   #ask() {
-    // Only who is looked at: timers of hidden tabs sleep, and would take offence at nothing.
-    if (this.isLeader || this.#page.visibilityState === "hidden") return;
-    if (this.#asked >= QUESTIONS) {
-      this.#steal();
-      return;
+    if (this.isLeader) return;
+    // Only who is looked at insists: timers of hidden tabs sleep, and would take offence
+    // at nothing.
+    if (this.#isSeen) {
+      if (this.#asked >= QUESTIONS) return this.#steal();
+      this.#asked += 1;
+      this.#question.set(ANSWER);
     }
-    this.#asked += 1;
-    this.#question.set(ANSWER);
     this.#post({ type: "ping", position: this.#holder.position() });
   }
 
@@ -276,7 +280,8 @@ export class Tabs {
   /** A sign of life of the leader. */
   #heard() {
     this.#asked = 0;
-    if (!this.isLeader) this.#question.set(SILENCE);
+    if (!this.isLeader && this.#isSeen) this.#question.set(SILENCE);
+    else this.#question.clear();
   }
 
   /** @param {Message} message */
@@ -307,7 +312,7 @@ export class Tabs {
         if (message.frame !== null) this.#holder.onFrame(message.frame);
         this.#holder.onTransport(message.transport);
         // The timers of a hidden tab are slow: too slow to poll or to connect by.
-        if (message.isHidden && message.transport.state !== "open") this.#takeOver();
+        if (message.isHidden && message.transport.state !== "open" && this.#isSeen) this.#steal();
         break;
       case "transport":
         this.#holder.onTransport(message.transport);
@@ -335,13 +340,9 @@ export class Tabs {
     this.#post({
       type: "pong",
       term: this.#term,
-      isHidden: this.#page.visibilityState === "hidden",
+      isHidden: !this.#isSeen,
       frame: this.#holder.onPing(position),
       transport: this.#holder.transport(),
     });
-  }
-
-  #takeOver() {
-    if (this.#page.visibilityState === "visible") this.#steal();
   }
 }

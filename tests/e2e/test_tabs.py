@@ -306,7 +306,7 @@ def test_29_a_hidden_tab_that_polls_gives_the_lead_to_one_that_is_looked_at(
     ada = site.person("ada")
     script = "delete globalThis.WebSocket;"
     hidden = visit(ada, at=proxy, transport="polling", script=script)
-    hidden.page.evaluate(_HIDE)
+    hidden.page.evaluate(_SHOW, "hidden")
     looked_at = Bell(hidden.page.context.new_page())
     looked_at.page.goto("/")
     looked_at.expect_transport("polling")
@@ -314,8 +314,33 @@ def test_29_a_hidden_tab_that_polls_gives_the_lead_to_one_that_is_looked_at(
     assert not hidden.page.evaluate(_IS_LEADER)
 
 
-_HIDE = """() => {
-  Object.defineProperty(document, "visibilityState", { get: () => "hidden" });
+def test_29_a_tab_that_nobody_looks_at_polls_once_a_minute(
+    make_site: Callable[..., Site], visit: Visit
+) -> None:
+    site = make_site(THEMIS_NOTIFICATION_POLL_INTERVAL="2")
+    script = "delete globalThis.WebSocket; Math.random = () => 0.5;"
+    bell = visit(
+        site.person("ada"), at=site, transport="polling", clock=True, script=script
+    )
+    bell.advance(10)
+    bell.page.evaluate(_SHOW, "hidden")
+    bell.advance(4)
+    before = bell.polls
+    bell.advance(180)
+    assert bell.polls == before + 3
+    bell.page.evaluate(_SHOW, "visible")
+    bell.advance(1)
+    bell.wait_for(lambda: bell.polls == before + 4)
+    for _ in range(5):
+        bell.advance(2)
+    assert bell.polls == before + 9
+
+
+_SHOW = """(state) => {
+  Object.defineProperty(document, "visibilityState", {
+    get: () => state,
+    configurable: true,
+  });
   document.dispatchEvent(new Event("visibilitychange"));
 }"""
 

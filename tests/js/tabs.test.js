@@ -89,7 +89,8 @@ describe("tabs", () => {
   });
 
   function open(options = {}) {
-    const page = { visibilityState: "visible", isFocused: false, hasFocus: () => page.isFocused };
+    const { visibilityState = "visible" } = options;
+    const page = { visibilityState, isFocused: false, hasFocus: () => page.isFocused };
     const told = [];
     const note = (what) => (value) => told.push(value === undefined ? what : [what, value]);
     const tab = {
@@ -226,6 +227,15 @@ describe("tabs", () => {
     follower.tabs.challenge();
     await clock.advance(5_000);
     assert.equal(follower.tabs.isLeader, true);
+  });
+
+  it("that are opened hidden know as much as the others", async () => {
+    const leader = open();
+    await settle();
+    leader.holds = snapshot(7);
+    const follower = open({ visibilityState: "hidden" });
+    await clock.advance(600_000);
+    assert.deepEqual(follower.told, [["frame", snapshot(7)], ["transport", OPEN]]);
   });
 
   it("don't take the lead from each other for ever: one works alone in the end", async () => {
