@@ -20,14 +20,12 @@ def another_tab(bell: Bell, path: str = "/") -> Bell:
     return tab
 
 
-def three_tabs(
-    visit: Visit, person: Person, proxy: Proxy, **options: object
-) -> list[Bell]:
-    first = visit(person, at=proxy, **options)
+def three_tabs(visit: Visit, person: Person, proxy: Proxy) -> list[Bell]:
+    first = visit(person, at=proxy)
     return [first, another_tab(first), another_tab(first)]
 
 
-def freeze(bell: Bell) -> Callable[[], None]:
+def freeze(bell: Bell) -> Callable[[], object]:
     """Stop a tab in the middle of its script; what is returned lets it go on.
 
     As when a browser freezes it: no timer runs, no message is taken, its lock stays.
