@@ -75,15 +75,16 @@ export class DesktopElement extends HTMLElement {
   }
 
   async #turnOn() {
-    const isWanted = await this.#askForThem();
-    if (isWanted && this.#account !== null) this.#account.checked = true;
-    if (isWanted) this.#device.isOn = true;
-    this.#hasFailed = !this.#device.isOn;
-    if (isWanted) this.#showExample();
+    this.#hasFailed = !(await this.#tellAccount());
+    if (this.#hasFailed) return;
+    if (this.#account !== null) this.#account.checked = true;
+    this.#device.isOn = true;
+    if (this.#device.isOn) this.#showExample();
+    else this.#hasFailed = true;
   }
 
-  /** Tell the account, without which the device shows none. Resolves with whether it worked. */
-  async #askForThem() {
+  /** The device shows none that the account doesn't want. Resolves with whether it worked. */
+  async #tellAccount() {
     const { user = "", preferencesUrl = "", csrfToken = "" } = this.dataset;
     try {
       const response = await fetch(preferencesUrl, {

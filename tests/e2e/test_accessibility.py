@@ -85,8 +85,9 @@ def test_33_axe_finds_nothing_on_the_pages(
     options = APPEARANCES[appearance]
     page = visit(ada, "/notifications/", reduced_motion="reduce", **options).page
     page.locator("main button[value=read]").nth(1).click()
+    expect(page.locator(".themis-done button[value=unread]")).to_be_visible()
     page.locator("main button[value=dismiss]").nth(2).click()
-    expect(page.locator(".themis-done button")).to_be_visible()
+    expect(page.locator(".themis-done button[value=restore]")).to_be_visible()
     check_by_axe(page, "list page after an action")
     _expect_no_scrolling_sideways(page)
     site.notify(ada, "Later")
@@ -102,7 +103,7 @@ def test_33_axe_finds_nothing_on_the_pages(
     check_by_axe(page, "preferences")
     _expect_no_scrolling_sideways(page)
     page.get_by_role("spinbutton").fill("-1")
-    page.locator(".themis-form button").click()
+    page.locator(".themis-form button[type=submit]").click()
     expect(page.locator(".errorlist")).to_be_visible()
     check_by_axe(page, "preferences with a mistake")
 
