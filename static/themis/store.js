@@ -138,8 +138,10 @@ export class Store extends EventTarget {
     }
 
     const fresh = sameEpoch ? this.#newItems(frame.items) : [];
-    this.#held = this.#merged(frame);
-    if (frame.type === "snapshot") this.#hasOlder = this.#held.length >= this.#window;
+    const merged = this.#merged(frame);
+    this.#held = merged.filter((item, place) => place < this.#window || this.#isReached(item)).slice(0, this.#limit);
+    if (frame.type === "snapshot") this.#hasOlder = merged.length >= this.#window;
+    else if (merged.length > this.#held.length) this.#hasOlder = true;
     this.#epoch = frame.epoch;
     this.#revision = frame.revision;
     this.#unread = frame.unread;
@@ -237,11 +239,18 @@ export class Store extends EventTarget {
     for (const item of frame.items) {
       if (!(Number(byId.get(item.id)?.revision) > item.revision)) byId.set(item.id, item);
     }
-    const merged = [...byId.values()].sort(newestFirst);
-    // Beyond the window, which a frame keeps whole, nothing may follow upon a hole.
-    const end = this.#held.at(-1);
-    const isKnown = (/** @type {Item} */ item) => end !== undefined && newestFirst(item, end) <= 0;
-    return merged.filter((item, place) => place < this.#window || isKnown(item)).slice(0, this.#limit);
+    return [...byId.values()].sort(newestFirst);
+  }
+
+  /**
+   * Whether what is held goes as far back as this: beyond the window, which a frame keeps
+   * whole, nothing may follow upon a hole.
+   *
+   * @param {Item} item
+   */
+  #isReached(item) {
+    const oldest = this.#held.at(-1);
+    return oldest !== undefined && newestFirst(item, oldest) <= 0;
   }
 
   #watchExpiry() {
