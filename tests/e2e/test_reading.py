@@ -118,7 +118,7 @@ def test_8_a_failure_is_shown_on_its_row_and_can_be_tried_again(
     bell.wait_for(lambda: len(bell.page.evaluate("said")) == 3)
     assert [text.strip("\xa0") for text in bell.page.evaluate("said")] == [
         *["That didn\N{RIGHT SINGLE QUOTATION MARK}t work."] * 2,
-        "Dismissed",
+        "Dismissed.",
     ]
 
 
