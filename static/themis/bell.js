@@ -5,10 +5,11 @@ import { ThemisChangeEvent, ThemisNewEvent, ThemisTransportEvent } from "./event
 import { Mailbox } from "./mailbox.js";
 import { Panel } from "./panel.js";
 import { placeAt } from "./placement.js";
-import { countLabel, countText } from "./protocol.js";
+import { countLabel } from "./protocol.js";
 import { Ticker } from "./relative-time.js";
 import { languageOf, part, setText, Texts } from "./template.js";
 
+/** @import { Surroundings } from "./list.js" */
 /** @import { NewItemsEvent } from "./store.js" */
 /** @import { Item } from "./protocol.js" */
 
@@ -32,15 +33,12 @@ const ADDED = "data-themis-added";
 export class ThemisBellElement extends HTMLElement {
   /** @type {AbortController | null} */
   #lifetime = null;
-  /** @type {Mailbox | null} */
-  #mailbox = null;
-  /** @type {Texts | null} */
-  #texts = null;
+  /** @type {Surroundings | null} */
+  #surroundings = null;
   /** @type {HTMLButtonElement | null} */
   #button = null;
   /** @type {Panel | null} */
   #panel = null;
-  #updateTimes = () => this.#writeTimes();
 
   /**
    * @param {string} [tag]
@@ -52,22 +50,27 @@ export class ThemisBellElement extends HTMLElement {
 
   /** Unread notifications; 10,000 means more than 9,999. */
   get unread() {
-    return this.#mailbox?.unread ?? Number(this.dataset.unread ?? 0);
+    return this.#surroundings?.mailbox.unread ?? Number(this.dataset.unread ?? 0);
   }
 
   /** The epoch of the mailbox that the page holds; null before the first frame. */
   get epoch() {
-    return this.#mailbox?.position.epoch ?? null;
+    return this.#surroundings?.mailbox.position.epoch ?? null;
   }
 
   /** The revision of the mailbox that the page holds. */
   get revision() {
-    return this.#mailbox?.position.revision ?? 0;
+    return this.#surroundings?.mailbox.position.revision ?? 0;
   }
 
   /** How the page hears of changes now. */
   get transport() {
-    return this.#mailbox?.transport.state ?? "stopped";
+    return this.#surroundings?.mailbox.transport.state ?? "stopped";
+  }
+
+  /** What the list on the same page shares with the bell; null while it is in no page. */
+  get surroundings() {
+    return this.#surroundings;
   }
 
   connectedCallback() {
@@ -75,25 +78,32 @@ export class ThemisBellElement extends HTMLElement {
     for (const added of this.querySelectorAll(`[${ADDED}]`)) added.remove();
     const lifetime = new AbortController();
     this.#lifetime = lifetime;
-    this.#texts = new Texts(this, languageOf(this));
-    this.#mailbox = Mailbox.at(this.#config());
+    const mailbox = Mailbox.at(this.#config());
+    this.#surroundings = {
+      mailbox,
+      templates: this,
+      texts: new Texts(this, languageOf(this)),
+      mountUrl: this.dataset.mountUrl ?? "",
+      ticker,
+      say: (text) => liveRegion.say(text),
+    };
     liveRegion.prepare();
     if ("popover" in HTMLElement.prototype) this.#addButton(lifetime.signal);
-    this.#listen(this.#mailbox, lifetime.signal);
-    this.#mailbox.retain(this);
+    this.#listen(mailbox, lifetime.signal);
+    mailbox.retain(this);
     this.#render();
   }
 
   disconnectedCallback() {
     this.#lifetime?.abort();
-    ticker.delete(this.#updateTimes);
+    this.#panel?.closed();
     this.#button?.remove();
     this.#panel?.element.remove();
     this.#button = null;
     this.#panel = null;
     this.querySelector('[data-themis="link"]')?.removeAttribute("hidden");
-    this.#mailbox?.release(this);
-    this.#mailbox = null;
+    this.#surroundings?.mailbox.release(this);
+    this.#surroundings = null;
   }
 
   #config() {
@@ -116,15 +126,7 @@ export class ThemisBellElement extends HTMLElement {
   /** @param {AbortSignal} signal */
   #addButton(signal) {
     const link = part(this, "link");
-    const panel = new Panel(
-      { templates: this, texts: this.#readTexts(), mountUrl: this.dataset.mountUrl ?? "" },
-      {
-        read: (id) => void this.#markRead(id),
-        readAll: () => void this.#markAllRead(),
-        refresh: () => this.#mailbox?.refresh(),
-      },
-      signal,
-    );
+    const panel = new Panel(this.#shared, signal);
     const button = document.createElement("button");
     button.type = "button";
     button.className = link.className;
@@ -162,28 +164,24 @@ export class ThemisBellElement extends HTMLElement {
     new NewsAnnouncer(mailbox, (count) => this.#announce(count), { signal });
     DesktopNotifier.serve(mailbox, {
       device: new Device(this.dataset.user ?? ""),
-      texts: this.#readTexts(),
+      texts: this.#shared.texts,
       mountUrl: this.dataset.mountUrl ?? "",
     });
   }
 
-  get #isOpen() {
-    return this.#panel?.element.matches(":popover-open") ?? false;
-  }
-
   /** @param {boolean} isOpening */
   #toggling(isOpening) {
-    if (isOpening) this.#renderPanel();
-    else ticker.delete(this.#updateTimes);
+    if (isOpening) this.#panel?.render();
+    else this.#panel?.closed();
   }
 
   /** @param {boolean} isOpen */
   #toggled(isOpen) {
     this.#button?.setAttribute("aria-expanded", String(isOpen));
     if (!isOpen) return;
-    ticker.add(this.#updateTimes);
+    this.#panel?.opened();
     this.#place();
-    const mailbox = this.#open();
+    const mailbox = this.#shared.mailbox;
     // Nothing has been heard yet and nothing may come by itself: asked for by hand.
     if (!mailbox.isLoaded && mailbox.transport.state !== "connecting") mailbox.refresh();
   }
@@ -195,12 +193,12 @@ export class ThemisBellElement extends HTMLElement {
   }
 
   #place() {
-    if (this.#isOpen && this.#panel !== null && this.#button !== null) placeAt(this.#panel.element, this.#button);
+    if (this.#panel?.isOpen && this.#button !== null) placeAt(this.#panel.element, this.#button);
   }
 
   #changed() {
     this.#render();
-    const { unread, items } = this.#open();
+    const { unread, items } = this.#shared.mailbox;
     this.#tell(new ThemisChangeEvent(unread, items));
   }
 
@@ -214,86 +212,39 @@ export class ThemisBellElement extends HTMLElement {
   }
 
   #transported() {
-    const { state, isStale, isSignedOut } = this.#open().transport;
+    const { state, isStale, isSignedOut } = this.#shared.mailbox.transport;
     this.#render();
     this.#tell(new ThemisTransportEvent(state, isStale, isSignedOut));
   }
 
   /** @param {Event} event */
   #tell(event) {
-    if (this.#open().isSpokenForBy(this)) this.dispatchEvent(event);
+    if (this.#shared.mailbox.isSpokenForBy(this)) this.dispatchEvent(event);
   }
 
   /** @param {number} count */
   #announce(count) {
-    if (!this.#open().isSpokenForBy(this)) return;
-    const texts = this.#readTexts();
-    const fresh = texts.count("new", count, countText(count, texts.language));
-    liveRegion.say(texts.get("announcement", { new: fresh, unread: this.#unreadText() }));
+    if (!this.#shared.mailbox.isSpokenForBy(this)) return;
+    const { texts } = this.#shared;
+    liveRegion.say(texts.get("announcement", { new: texts.count("new", count), unread: texts.count("unread", this.unread) }));
   }
 
   #render() {
-    const texts = this.#readTexts();
+    const { texts } = this.#shared;
     const { unread } = this;
     const label = countLabel(unread, texts.language);
-    const name = unread > 0 ? texts.get("name-unread", { unread: this.#unreadText() }) : texts.get("name");
+    const name = unread > 0 ? texts.get("bell-unread", { unread: texts.count("unread", unread) }) : texts.get("bell");
     for (const root of [part(this, "link"), this.#button]) {
       if (root === null) continue;
       setText(part(root, "name"), name);
       setText(part(root, "count"), label);
       part(root, "count").hidden = label === "";
     }
-    if (this.#isOpen) this.#renderPanel();
+    if (this.#panel?.isOpen) this.#panel.render();
   }
 
-  #renderPanel() {
-    const { items, isLoaded, unread, transport } = this.#open();
-    const { isStale, isSignedOut } = transport;
-    this.#panel?.render({ items, isLoaded, unread, isStale, isSignedOut });
-    ticker.tick();
-    if (!this.#isOpen) this.#writeTimes();
-  }
-
-  #writeTimes() {
-    const mailbox = this.#open();
-    const { heardAt } = mailbox.transport;
-    const heardAgo = heardAt === null ? null : Date.now() - heardAt;
-    return this.#panel?.updateTimes(mailbox.now(), heardAgo) ?? Infinity;
-  }
-
-  #unreadText() {
-    const texts = this.#readTexts();
-    return texts.count("unread", this.unread, countText(this.unread, texts.language));
-  }
-
-  /** @param {string} id */
-  async #markRead(id) {
-    this.#report(await this.#open().change("read", [id]).finished, "read-failed");
-  }
-
-  async #markAllRead() {
-    const upTo = this.#panel?.rendered ?? 0;
-    if (upTo > 0) this.#report(await this.#open().readUpTo(upTo).finished, "read-failed");
-  }
-
-  /**
-   * @param {boolean} worked
-   * @param {string} failure The name of the text that says what didn't.
-   */
-  #report(worked, failure) {
-    if (this.#mailbox === null || this.#mailbox.transport.isSignedOut) return;
-    const text = worked ? "" : this.#readTexts().get(failure);
-    this.#panel?.showProblem(text);
-    liveRegion.say(worked ? this.#unreadText() : text);
-  }
-
-  #open() {
-    if (this.#mailbox === null) throw new Error("The bell is not in the page.");
-    return this.#mailbox;
-  }
-
-  #readTexts() {
-    if (this.#texts === null) throw new Error("The bell is not in the page.");
-    return this.#texts;
+  get #shared() {
+    if (this.#surroundings === null) throw new Error("The bell is not in the page.");
+    return this.#surroundings;
   }
 }

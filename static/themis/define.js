@@ -1,5 +1,5 @@
 import { ThemisBellElement } from "./bell.js";
-import { ListAgeElement } from "./list-age.js";
+import { ThemisInboxElement } from "./inbox.js";
 
-ListAgeElement.define();
 ThemisBellElement.define();
+ThemisInboxElement.define();

@@ -1,5 +1,5 @@
 import { Alarm, systemClock } from "./clock.js";
-import { countText, newestFirst } from "./protocol.js";
+import { newestFirst } from "./protocol.js";
 import { openUrl } from "./row.js";
 import { WINDOW } from "./store.js";
 
@@ -122,8 +122,7 @@ export class DesktopNotifier {
 
   /** @param {Item[]} items */
   #showNumber(items) {
-    const count = countText(items.length, this.#texts.language);
-    const title = this.#texts.count("new", items.length, count);
+    const title = this.#texts.count("new", items.length);
     this.#show(items, title, "", new URL(this.#mountUrl, location.href).href);
   }
 

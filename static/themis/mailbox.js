@@ -251,6 +251,11 @@ export class Mailbox extends EventTarget {
     return this.#operations.run(operation);
   }
 
+  /** A notification of some list, as what the person has just done leaves it. @param {Item} item */
+  preview(item) {
+    return this.#operations.overlay([item], 0).items[0] ?? item;
+  }
+
   /** The operation about this notification that failed. @param {string} id */
   failureOf(id) {
     return this.#operations.failureOf(id);

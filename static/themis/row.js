@@ -1,8 +1,11 @@
+import { Note } from "./note.js";
 import { foreignHost } from "./protocol.js";
 import { fullTime, relativeTime } from "./relative-time.js";
 import { clone, part, setText } from "./template.js";
 
+/** @import { Verb } from "./operations.js" */
 /** @import { Item } from "./protocol.js" */
+/** @import { NoteContent } from "./note.js" */
 /** @import { Texts } from "./template.js" */
 
 const LEVELS = ["info", "success", "warning", "danger"];
@@ -14,49 +17,80 @@ const LEVELS = ["info", "success", "warning", "danger"];
  * @property {ParentNode} templates
  * @property {Texts} texts
  * @property {string} mountUrl Where `open_url` starts from.
+ *
+ * @typedef {Item & {isDismissed?: boolean}} RowItem What the wire has is not dismissed.
  */
 
-/** One notification in the panel: an `<li>` that follows its item. */
+/** One notification: an `<li>` of the list page, or one made for the panel, that follows its item. */
 export class Row {
   #surroundings;
+  /** @type {HTMLButtonElement[]} */
+  #buttons;
+  #note;
   #createdAt = 0;
-  #level = "";
 
   /**
-   * @param {Item} item
+   * @param {RowItem} item
    * @param {RowSurroundings} surroundings
+   * @param {HTMLElement} [element] The one that the server rendered.
    */
-  constructor(item, surroundings) {
+  constructor(item, surroundings, element = clone(surroundings.templates, "row")) {
     this.#surroundings = surroundings;
-    this.element = clone(surroundings.templates, "row");
-    this.element.dataset.id = item.id;
-    this.link = /** @type {HTMLAnchorElement} */ (part(this.element, "link"));
-    this.readButton = /** @type {HTMLButtonElement} */ (part(this.element, "read"));
-    this.time = part(this.element, "time");
+    this.element = element;
+    this.item = item;
+    this.link = /** @type {HTMLAnchorElement} */ (part(element, "link"));
+    this.#buttons = [...element.querySelectorAll("button")].filter(({ name }) => name === "verb");
+    this.#note = new Note(element, () => this.link.focus());
     this.update(item);
   }
 
-  /** @param {Item} item */
+  /** @param {RowItem} item */
   update(item) {
-    const { texts, mountUrl } = this.#surroundings;
-    const isUnread = item.read_at === null;
-    this.element.toggleAttribute("data-unread", isUnread);
-    part(this.element, "unread").hidden = !isUnread;
-    if (!isUnread && this.readButton.contains(document.activeElement)) this.link.focus();
-    this.readButton.hidden = !isUnread;
-
-    setText(part(this.element, "title"), item.title);
-    setText(part(this.element, "message-text"), item.message);
-    part(this.element, "message").hidden = item.message === "";
+    const { element } = this;
+    const { mountUrl } = this.#surroundings;
+    const isDismissed = item.isDismissed === true;
+    const isUnread = item.read_at === null && !isDismissed;
+    this.item = item;
+    element.dataset.id = item.id;
+    element.toggleAttribute("data-unread", isUnread);
+    part(element, "unread").hidden = !isUnread;
+    setText(part(element, "title"), item.title);
+    setText(part(element, "message-text"), item.message);
+    part(element, "message").hidden = item.message === "";
     this.link.href = openUrl(item, mountUrl);
     const host = foreignHost(item.url, location.origin);
-    setText(part(this.element, "host-text"), host);
-    part(this.element, "host").hidden = host === "";
-
-    const name = texts.get("mark-read", { title: item.title });
-    this.readButton.setAttribute("aria-label", name);
+    setText(part(element, "host-text"), host);
+    part(element, "host").hidden = host === "";
     this.#setLevel(LEVELS.includes(item.level) ? item.level : "info");
     this.#setCreated(item.created_at);
+    this.#offer({ read: isUnread, unread: !isUnread && !isDismissed, dismiss: !isDismissed, restore: isDismissed });
+  }
+
+  /** @param {string} verb */
+  offers(verb) {
+    return !this.#isReplaced && this.#buttons.some(({ value, hidden }) => value === verb && !hidden);
+  }
+
+  /**
+   * Say something in the row, or instead of it.
+   *
+   * @param {object | null} about
+   * @param {NoteContent} [content]
+   * @param {boolean} [isInstead]
+   */
+  tell(about, content, isInstead = false) {
+    const takesFocus = isInstead && !this.#isReplaced && this.hasFocus;
+    this.element.toggleAttribute("data-replaced", isInstead);
+    this.#note.set(about, content);
+    if (takesFocus) this.focus();
+  }
+
+  get hasFocus() {
+    return this.element.contains(document.activeElement);
+  }
+
+  focus() {
+    (this.#isReplaced ? this.#note : this.link).focus();
   }
 
   /**
@@ -65,14 +99,28 @@ export class Row {
    */
   updateTime(now) {
     const { text, wait } = relativeTime(this.#createdAt, now, this.#surroundings.texts.language);
-    setText(this.time, text);
+    setText(part(this.element, "time"), text);
     return wait;
+  }
+
+  get #isReplaced() {
+    return this.element.hasAttribute("data-replaced");
+  }
+
+  /** @param {Record<Verb, boolean>} offered */
+  #offer(offered) {
+    const focused = this.#buttons.find((button) => button === document.activeElement);
+    for (const button of this.#buttons) {
+      const verb = /** @type {Verb} */ (button.value);
+      button.hidden = !offered[verb];
+      button.setAttribute("aria-label", this.#surroundings.texts.get(`name-${verb}`, { title: this.item.title }));
+    }
+    if (focused?.hidden) (this.#buttons.find(({ hidden }) => !hidden) ?? this.link).focus();
   }
 
   /** @param {string} level */
   #setLevel(level) {
-    if (level === this.#level) return;
-    this.#level = level;
+    if (level === this.element.dataset.level) return;
     this.element.dataset.level = level;
     const { templates, texts } = this.#surroundings;
     part(this.element, "icon").replaceChildren(clone(templates, `icon-${level}`));
@@ -81,12 +129,41 @@ export class Row {
 
   /** @param {string} createdAt */
   #setCreated(createdAt) {
-    const time = Date.parse(createdAt);
-    if (time === this.#createdAt) return;
-    this.#createdAt = time;
-    this.time.setAttribute("datetime", createdAt);
-    this.time.title = fullTime(time, this.#surroundings.texts.language);
+    const created = Date.parse(createdAt);
+    if (created === this.#createdAt) return;
+    this.#createdAt = created;
+    const time = part(this.element, "time");
+    time.setAttribute("datetime", createdAt);
+    time.title = fullTime(created, this.#surroundings.texts.language);
   }
+}
+
+/**
+ * What the server rendered, as an item.
+ *
+ * @param {HTMLElement} element
+ * @returns {RowItem}
+ */
+export function readItem(element) {
+  const { id = "", level = "", created } = element.dataset;
+  const text = (/** @type {string} */ name) => part(element, name).textContent ?? "";
+  const host = text("host-text");
+  return {
+    id,
+    title: text("title"),
+    message: text("message-text"),
+    level,
+    url: host === "" ? "" : `https://${host}/`,
+    open_url: part(element, "link").getAttribute("href") ?? "",
+    source: { app: "", model: "", id: "" },
+    created_at: part(element, "time").getAttribute("datetime") ?? "",
+    read_at: element.hasAttribute("data-unread") ? null : "",
+    expires_at: null,
+    // Without one yet, it is the newest there is.
+    created_revision: created ? Number(created) : Infinity,
+    revision: 0,
+    isDismissed: element.querySelector('[value="restore"]:not([hidden])') !== null,
+  };
 }
 
 /**

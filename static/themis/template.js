@@ -1,3 +1,5 @@
+import { countText } from "./protocol.js";
+
 /**
  * Reading what the server rendered: named parts of a template, and texts. Nothing a
  * person reads is written in JavaScript, so all of it is translated by Django.
@@ -98,12 +100,11 @@ export class Texts {
 
   /**
    * @param {string} name
-   * @param {number} count Chooses the plural form.
-   * @param {string} written Stands for {count}.
+   * @param {number} count Chooses the plural form, and stands for {count}.
    */
-  count(name, count, written) {
+  count(name, count) {
     const text = this.#byName.get(`${name} ${this.#plural.select(count)}`) ?? this.get(name);
-    return fill(text, { count: written });
+    return fill(text, { count: countText(count, this.#language) });
   }
 }
 

@@ -7,9 +7,11 @@ const MODULES = new URL("../../static/themis/", import.meta.url);
 /** From what is looked at first to what knows nobody; a module imports from below only. */
 const LAYERS = [
   ["define", "define-desktop"],
-  ["bell", "list-age", "desktop-element"],
+  ["bell", "inbox", "desktop-element"],
   ["panel", "mailbox", "desktop"],
+  ["list"],
   ["row", "announcer", "events", "placement", "lifecycle"],
+  ["note"],
   ["store", "connection", "operations", "tabs"],
   ["polling", "socket", "resync", "relative-time", "template"],
   ["protocol", "backoff", "clock", "device"],

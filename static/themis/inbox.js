@@ -1,0 +1,179 @@
+import { matches, NotificationList } from "./list.js";
+import { newestFirst } from "./protocol.js";
+import { part, setText } from "./template.js";
+
+/** @import { ThemisBellElement } from "./bell.js" */
+/** @import { Surroundings } from "./list.js" */
+/** @import { AppliedEvent } from "./mailbox.js" */
+/** @import { Item, StateFrame } from "./protocol.js" */
+/** @import { RowItem } from "./row.js" */
+/** @import { NewItemsEvent } from "./store.js" */
+
+/**
+ * The list page, which the server renders and which works as it is. With a bell on the
+ * same page its rows follow what happens, and its forms are dealt with in place.
+ *
+ * Attributes: `data-epoch`, `data-revision`: the state that the list was rendered at;
+ * `data-state`, `data-level`, `data-source-app`: its filters.
+ */
+export class ThemisInboxElement extends HTMLElement {
+  /** @type {AbortController | null} */
+  #lifetime = null;
+  /** @type {AbortController | null} */
+  #joined = null;
+  /** @type {Surroundings | null} */
+  #surroundings = null;
+  /** @type {NotificationList | null} */
+  #list = null;
+  /** What the rows show, as far as the server told. @type {Map<string, RowItem>} */
+  #items = new Map();
+  #epoch = "";
+  #revision = 0;
+  #news = 0;
+
+  /**
+   * @param {string} [tag]
+   * @param {CustomElementRegistry} [registry]
+   */
+  static define(tag = "themis-inbox", registry = customElements) {
+    if (registry.get(tag) === undefined) registry.define(tag, this);
+  }
+
+  connectedCallback() {
+    this.#lifetime = new AbortController();
+    const { signal } = this.#lifetime;
+    document.addEventListener("themis:transport", ({ target }) => this.#join(target), { signal });
+    // A bell that is further down is connected after this.
+    queueMicrotask(() => this.#join(document.querySelector("[data-state-url]")));
+  }
+
+  disconnectedCallback() {
+    this.#lifetime?.abort();
+    this.#joined?.abort();
+    this.#surroundings = null;
+  }
+
+  /** @param {EventTarget | null} bell */
+  #join(bell) {
+    const { surroundings } = /** @type {ThemisBellElement} */ (bell ?? {});
+    if (!surroundings || !this.isConnected || surroundings.mailbox === this.#surroundings?.mailbox) return;
+    this.#joined?.abort();
+    this.#joined = new AbortController();
+    const { signal } = this.#joined;
+    const { mailbox, ticker } = surroundings;
+    this.#surroundings = surroundings;
+    this.#epoch = this.dataset.epoch ?? "";
+    this.#revision = Number(this.dataset.revision);
+    const list = new NotificationList(this, surroundings, signal);
+    this.#list = list;
+    this.#items = new Map(list.items.map((item) => [item.id, item]));
+
+    mailbox.addEventListener("change", () => this.#render(), { signal });
+    mailbox.addEventListener("applied", (event) => this.#apply(/** @type {AppliedEvent} */ (event).frame), { signal });
+    mailbox.addEventListener("new", (event) => this.#ring(/** @type {NewItemsEvent} */ (event).items), { signal });
+    this.addEventListener("submit", (event) => this.#submit(event), { signal });
+    const tick = () => list.updateTimes(mailbox.now());
+    ticker.add(tick);
+    signal.addEventListener("abort", () => ticker.delete(tick));
+    if (mailbox.isLoaded && mailbox.position.revision !== this.#revision) part(this, "aged").hidden = false;
+    this.#render();
+  }
+
+  #render() {
+    if (this.#surroundings === null || this.#list === null) return;
+    const { mailbox, texts } = this.#surroundings;
+    const { unread } = mailbox;
+    // What the page says stays readable for who has signed out elsewhere.
+    if (mailbox.transport.isSignedOut) return;
+    this.#list.show([...this.#items.values()].map((item) => mailbox.preview(item)));
+    const count = part(this, "count");
+    // The server's number is exact, beyond what the wire has.
+    if (unread < 10_000) setText(count, texts.count("unread", unread));
+    count.hidden = unread === 0;
+    this.#offer(unread);
+  }
+
+  /** @param {StateFrame} frame */
+  #apply(frame) {
+    const { epoch, revision, items } = frame;
+    const since = this.#revision;
+    const isKnown = epoch === this.#epoch && revision <= since;
+    // The answer to what was done here may be one: then the list knows what has changed.
+    const isAnswer = "at" in frame && this.#list?.isBusy;
+    let isAged = frame.type === "snapshot" && !isKnown && !isAnswer;
+    for (const id of frame.type === "changes" ? frame.removed : []) {
+      const held = this.#items.get(id);
+      if (held === undefined) continue;
+      if (this.#list?.hasMoved(id)) this.#items.set(id, { ...held, isDismissed: true });
+      else isAged = true;
+    }
+    const last = [...this.#items.values()].at(-1);
+    for (const item of items) {
+      const held = this.#items.get(item.id);
+      if (held !== undefined && held.revision < item.revision) this.#items.set(item.id, item);
+      // It was put away, or filtered out, and belongs between these rows now.
+      const isBack = held === undefined && item.revision > since && item.created_revision <= since;
+      if (isBack && last !== undefined && newestFirst(item, last) < 0) isAged ||= matches(item, this.dataset);
+    }
+    this.#epoch = epoch;
+    this.#revision = Math.max(revision, isKnown ? since : 0);
+    if (isAged) part(this, "aged").hidden = false;
+    this.#render();
+  }
+
+  /** @param {Item[]} items */
+  #ring(items) {
+    this.#news += items.filter((item) => matches(item, this.dataset)).length;
+    const pill = part(this, "pill");
+    setText(pill, this.#surroundings?.texts.count("pill", this.#news) ?? "");
+    pill.hidden = this.#news === 0;
+  }
+
+  /** @param {number} unread */
+  #offer(unread) {
+    const form = this.#bulk;
+    if (form === null) return;
+    const isNarrow = isNarrowed(this.dataset);
+    const rows = this.#list?.items ?? [];
+    const hasUnread = rows.some((item) => item.read_at === null);
+    const offered = { read: hasUnread || (unread > 0 && !isNarrow), dismiss: unread === 0 && rows.length > 0 };
+    for (const button of form.querySelectorAll("button")) {
+      button.hidden = !offered[/** @type {"read" | "dismiss"} */ (button.value)];
+    }
+  }
+
+  /** @param {SubmitEvent} event */
+  #submit(event) {
+    const form = this.#bulk;
+    const { mailbox } = this.#surroundings ?? {};
+    if (form === null || event.target !== form || !mailbox || mailbox.transport.isSignedOut) return;
+    const { value } = /** @type {HTMLButtonElement} */ (event.submitter);
+    // The rest leads to another list, which the server shows.
+    if (value !== "read" || isNarrowed(this.dataset) || mailbox.position.epoch !== this.dataset.epoch) return;
+    event.preventDefault();
+    this.#markAllRead();
+    // In place of the button, which is gone.
+    this.#list?.focusNote();
+  }
+
+  #markAllRead() {
+    const upTo = Number(this.dataset.revision);
+    const ids = [...this.#items.values()].filter((item) => item.read_at === null && item.created_revision <= upTo);
+    void this.#list?.readAll(upTo, (at) => {
+      for (const { id } of ids) {
+        const item = this.#items.get(id);
+        if (item !== undefined) this.#items.set(id, { ...item, read_at: at });
+      }
+      this.#render();
+    });
+  }
+
+  get #bulk() {
+    return /** @type {HTMLFormElement | null} */ (this.querySelector('[data-themis="bulk"]'));
+  }
+}
+
+/** @param {DOMStringMap} filters */
+function isNarrowed({ level, sourceApp }) {
+  return Boolean(level || sourceApp);
+}

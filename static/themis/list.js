@@ -1,0 +1,396 @@
+import { Note } from "./note.js";
+import { newestFirst } from "./protocol.js";
+import { readItem, Row } from "./row.js";
+import { clone, part } from "./template.js";
+
+/** @import { Mailbox } from "./mailbox.js" */
+/** @import { Operation, Verb } from "./operations.js" */
+/** @import { Item } from "./protocol.js" */
+/** @import { Ticker } from "./relative-time.js" */
+/** @import { RowItem, RowSurroundings } from "./row.js" */
+
+/**
+ * What a bell shares with the lists of its page.
+ *
+ * @typedef {RowSurroundings & {mailbox: Mailbox, ticker: Ticker, say: (text: string) => void}} Surroundings
+ *
+ * @typedef {object} Started
+ * @property {Operation} operation
+ * @property {Promise<boolean>} finished
+ *
+ * @typedef {object} Moved A row that stays in its place although it has been dismissed or restored.
+ * @property {Verb} verb
+ * @property {RowItem} item As it was.
+ * @property {number} at
+ * @property {Started | null} started
+ * @property {boolean} isUndone
+ *
+ * @typedef {Started & {undo: () => unknown}} All What marked all as read.
+ */
+
+/** How long what can be undone is left there at least. */
+const UNDO_FOR = 10_000;
+
+/** @type {Record<Verb, Verb>} */
+const OPPOSITE = { read: "unread", unread: "read", dismiss: "restore", restore: "dismiss" };
+
+/** @type {Map<string, Verb | "next" | "previous" | "undo" | "help">} */
+const KEYS = new Map([
+  ["arrowdown", "next"],
+  ["j", "next"],
+  ["arrowup", "previous"],
+  ["k", "previous"],
+  ["e", "dismiss"],
+  ["shift+i", "read"],
+  ["shift+u", "unread"],
+  ["z", "undo"],
+]);
+
+/**
+ * What a key does in a list. Nothing where it is part of a text, a shortcut of the
+ * browser's, or already dealt with.
+ *
+ * @param {Pick<KeyboardEvent, "key" | "shiftKey" | "ctrlKey" | "altKey" | "metaKey" | "isComposing" | "defaultPrevented">} event
+ */
+export function keyAction({ key, shiftKey, ctrlKey, altKey, metaKey, isComposing, defaultPrevented }) {
+  if (ctrlKey || altKey || metaKey || isComposing || defaultPrevented) return undefined;
+  // A layout has it with shift or without.
+  return key === "?" ? "help" : KEYS.get(`${shiftKey ? "shift+" : ""}${key.toLowerCase()}`);
+}
+
+/**
+ * Whether a list with these filters shows a notification.
+ *
+ * @param {Item} item
+ * @param {DOMStringMap} filters
+ */
+export function matches({ level, read_at, source }, filters) {
+  return (
+    ["all", read_at === null ? "unread" : "read"].includes(filters.state ?? "") &&
+    (!filters.level || filters.level === level) &&
+    (!filters.sourceApp || filters.sourceApp === source.app)
+  );
+}
+
+/**
+ * The notifications of a panel or a page, and what is done with them: shown at once,
+ * said where it failed, undone where it stands. Rows never move, because what orders
+ * them never changes: they only come and go.
+ */
+export class NotificationList {
+  #surroundings;
+  #element;
+  #heading;
+  #note;
+  /** @type {Map<string, Row>} */
+  #rows = new Map();
+  /** @type {RowItem[]} */
+  #items = [];
+  /** @type {Map<string, Moved>} */
+  #moved = new Map();
+  /** @type {All | null} */
+  #all = null;
+  /** What else failed. @type {{retry: () => unknown} | null} */
+  #problem = null;
+  /** @type {() => unknown} */
+  #undo = () => {};
+  /** How many operations have not been answered. */
+  #pending = 0;
+
+  /**
+   * @param {HTMLElement} root Has the parts heading, note and list; rows in it are taken over.
+   * @param {Surroundings} surroundings
+   * @param {AbortSignal} signal
+   */
+  constructor(root, surroundings, signal) {
+    this.#surroundings = surroundings;
+    this.#element = part(root, "list");
+    this.#heading = part(root, "heading");
+    this.#note = new Note(root, () => this.#heading.focus());
+    for (const element of this.#element.querySelectorAll("li")) {
+      const item = readItem(element);
+      this.#items.push(item);
+      this.#rows.set(item.id, new Row(item, surroundings, element));
+    }
+    this.#element.addEventListener("submit", (event) => this.#submit(event), { signal });
+    this.#element.addEventListener("keydown", (event) => this.#press(event), { signal });
+  }
+
+  /** What is shown, from top to bottom. */
+  get items() {
+    return this.#inOrder.map((row) => row.item);
+  }
+
+  /** Whether somebody's focus or pointer is in it. */
+  get isInUse() {
+    return this.#element.matches(":hover, :focus-within");
+  }
+
+  /** Whether something that was done here has not been answered yet. */
+  get isBusy() {
+    return this.#pending > 0;
+  }
+
+  /** Whether this was dismissed or restored here, and still has its place. @param {string} id */
+  hasMoved(id) {
+    return this.#moved.has(id);
+  }
+
+  /** @param {RowItem[]} items What there is; rows dismissed here stay all the same. */
+  show(items) {
+    this.#items = items;
+    const shown = new Map(items.map((item) => [item.id, item]));
+    for (const [id, { verb, item, started }] of this.#moved) {
+      const isBack = verb === "dismiss" && Number(shown.get(id)?.revision) > item.revision;
+      if (started?.operation.state === "failed" || (isBack && started?.operation.state === "done")) this.#moved.delete(id);
+      else shown.set(id, item);
+    }
+    const left = this.#removeAllBut(shown);
+    let next = this.#element.firstElementChild;
+    for (const item of [...shown.values()].sort(newestFirst)) {
+      let row = this.#rows.get(item.id);
+      if (row === undefined) {
+        row = new Row(item, this.#surroundings);
+        this.#rows.set(item.id, row);
+      } else {
+        row.update(item);
+      }
+      this.#annotate(row);
+      if (row.element === next) next = next.nextElementSibling;
+      else this.#element.insertBefore(row.element, next);
+    }
+    this.#element.hidden = shown.size === 0;
+    this.#tell();
+    if (left !== null) this.focus(left);
+  }
+
+  /** @param {number} place The row to focus; the last one where there are fewer. */
+  focus(place) {
+    const rows = this.#inOrder;
+    (rows[place] ?? rows.at(-1) ?? this.#heading).focus();
+  }
+
+  focusNote() {
+    this.#note.focus();
+  }
+
+  /**
+   * @param {number} now The server's time.
+   * @returns {number} How long what it writes stays true.
+   */
+  updateTimes(now) {
+    return Math.min(Infinity, ...this.#inOrder.map((row) => row.updateTime(now)));
+  }
+
+  /**
+   * Let go of what was dismissed a while ago, unless the focus is on it.
+   *
+   * @param {number} [age]
+   * @returns {number} How long until there may be more to let go of.
+   */
+  sweep(age = UNDO_FOR) {
+    const now = Date.now();
+    let wait = Infinity;
+    const before = this.#moved.size;
+    for (const [id, { at, isUndone }] of this.#moved) {
+      if (isUndone || (age > 0 && this.#rows.get(id)?.hasFocus)) continue;
+      if (now - at >= age) this.#moved.delete(id);
+      else wait = Math.min(wait, at + age - now);
+    }
+    if (this.#moved.size < before) this.show(this.#items);
+    return wait;
+  }
+
+  /** The person has turned away: nothing waits to be undone any longer. */
+  forget() {
+    this.#all = null;
+    this.#problem = null;
+    this.sweep(0);
+  }
+
+  /**
+   * Mark as read what the mailbox held at a revision, and offer to undo it.
+   *
+   * @param {number} upTo
+   * @param {(at: string | null) => void} [settle] Told the time by which it is read; null = no longer.
+   */
+  async readAll(upTo, settle) {
+    const undo = async () => {
+      if (this.#all !== all) return;
+      this.#all = null;
+      this.#tell();
+      if (await this.#revert(all)) settle?.(null);
+    };
+    const all = { ...this.#surroundings.mailbox.readUpTo(upTo), undo };
+    this.#all = all;
+    this.#problem = null;
+    this.#undo = undo;
+    this.#tell();
+    if (await this.#report(all.finished)) settle?.(all.operation.at);
+  }
+
+  /** Say that something failed. @param {() => unknown} retry */
+  fail(retry) {
+    this.#problem = { retry };
+    this.#tell();
+    void this.#report(Promise.resolve(false));
+  }
+
+  get #inOrder() {
+    return [...this.#element.children].flatMap((element) => this.#rows.get(String(/** @type {HTMLElement} */ (element).dataset.id)) ?? []);
+  }
+
+  /** @param {SubmitEvent} event A button of a row. */
+  #submit(event) {
+    const row = this.#rowOf(event.target);
+    const { mailbox } = this.#surroundings;
+    // Signed out, the server shows where to sign in.
+    if (row === undefined || mailbox.transport.isSignedOut) return;
+    event.preventDefault();
+    void this.#act(row, /** @type {Verb} */ (/** @type {HTMLButtonElement} */ (event.submitter).value));
+  }
+
+  /** @param {KeyboardEvent} event */
+  #press(event) {
+    const action = keyAction(event);
+    const row = this.#rowOf(event.target);
+    if (action === undefined || row === undefined || isEditable(event.target)) return;
+    event.preventDefault();
+    const rows = this.#inOrder;
+    if (action === "next") rows[rows.indexOf(row) + 1]?.focus();
+    else if (action === "previous") rows[rows.indexOf(row) - 1]?.focus();
+    else if (action === "undo") this.#undo();
+    else if (action === "help") this.#help();
+    else if (row.offers(action)) void this.#act(row, action);
+  }
+
+  #help() {
+    const help = clone(this.#surroundings.templates, "help");
+    help.addEventListener("toggle", ({ newState }) => newState === "closed" && help.remove());
+    this.#element.after(help);
+    help.showPopover();
+  }
+
+  /**
+   * @param {Row} row
+   * @param {Verb} verb
+   * @param {Operation} [failed] What is tried again.
+   */
+  async #act({ item }, verb, failed) {
+    const { mailbox, texts } = this.#surroundings;
+    /** @type {Moved} */
+    const moved = { verb, item, at: Date.now(), started: null, isUndone: false };
+    const isMoved = verb === "dismiss" || verb === "restore";
+    if (isMoved) this.#moved.set(item.id, moved);
+    const started =
+      failed === undefined ? mailbox.change(verb, [item.id]) : { operation: failed, finished: mailbox.retry(failed) };
+    moved.started = started;
+    this.#problem = null;
+    this.#undo = () => (isMoved ? this.#takeBack(moved) : this.#revert(started));
+    await this.#report(started.finished, isMoved ? texts.get(verb) : undefined);
+  }
+
+  /** @param {Moved} moved */
+  async #takeBack(moved) {
+    if (moved.isUndone || moved.started === null) return;
+    moved.isUndone = true;
+    this.show(this.#items);
+    if (await this.#revert(moved.started)) this.#moved.delete(moved.item.id);
+    else moved.isUndone = false;
+    this.show(this.#items);
+  }
+
+  /** @param {Started} started */
+  async #revert({ operation, finished }) {
+    const { mailbox } = this.#surroundings;
+    if (!(await finished)) return false;
+    const { verb, selection, at } = operation;
+    if (at !== null) return this.#report(mailbox.undo(operation).finished);
+    // Nothing had changed, or the way back has no time to go by.
+    return "ids" in selection ? this.#report(mailbox.change(OPPOSITE[verb], selection.ids).finished) : true;
+  }
+
+  /**
+   * @param {Promise<boolean>} finished
+   * @param {string} [text] What to say when it worked, instead of the count.
+   */
+  async #report(finished, text) {
+    const { mailbox, texts, say } = this.#surroundings;
+    this.#pending += 1;
+    const isDone = await finished;
+    this.#pending -= 1;
+    if (!mailbox.transport.isSignedOut) say(isDone ? (text ?? texts.count("unread", mailbox.unread)) : texts.get("failed"));
+    return isDone;
+  }
+
+  /** @param {Row} row */
+  #annotate(row) {
+    const { mailbox, texts } = this.#surroundings;
+    const { id, title } = row.item;
+    const moved = this.#moved.get(id);
+    const failed = mailbox.failureOf(id);
+    if (moved !== undefined && !moved.isUndone) {
+      const [text, label, name] = [texts.get(moved.verb), texts.get("undo"), texts.get("undo-of", { title })];
+      row.tell(moved, { text, label, name, act: () => this.#takeBack(moved) }, true);
+    } else if (failed !== undefined) {
+      const [text, label, name] = [texts.get("failed"), texts.get("retry"), texts.get("retry-of", { title })];
+      row.tell(failed, { text, label, name, act: () => this.#act(row, failed.verb, failed) });
+    } else {
+      row.tell(null);
+    }
+  }
+
+  /** What is about no single row. */
+  #tell() {
+    const { mailbox, texts } = this.#surroundings;
+    const { failure } = mailbox;
+    const all = this.#all;
+    const problem = failure ?? this.#problem;
+    const retry = this.#problem?.retry;
+    this.#note.element.toggleAttribute("data-problem", problem !== null);
+    if (problem !== null) {
+      const act = () => (failure === undefined ? retry?.() : this.#retry(failure));
+      this.#note.set(problem, { text: texts.get("failed"), label: texts.get("retry"), act });
+    } else if (all !== null && all.operation.state !== "failed") {
+      this.#note.set(all, { text: texts.get("read-all"), label: texts.get("undo"), act: all.undo });
+    } else {
+      this.#note.set(null);
+    }
+  }
+
+  /** @param {Operation} failure */
+  #retry(failure) {
+    const finished = this.#surroundings.mailbox.retry(failure);
+    if (this.#all?.operation === failure) this.#all.finished = finished;
+    void this.#report(finished);
+  }
+
+  /** @param {EventTarget | null} target */
+  #rowOf(target) {
+    return this.#rows.get(/** @type {Element} */ (target).closest("li")?.dataset.id ?? "");
+  }
+
+  /**
+   * @param {Map<string, Item>} wanted
+   * @returns {number | null} The place of the removed row that had the focus.
+   */
+  #removeAllBut(wanted) {
+    let left = null;
+    let kept = 0;
+    for (const row of this.#inOrder) {
+      if (wanted.has(row.item.id)) {
+        kept += 1;
+        continue;
+      }
+      if (row.hasFocus) left = kept;
+      row.element.remove();
+      this.#rows.delete(row.item.id);
+    }
+    return left;
+  }
+}
+
+/** @param {EventTarget | null} target */
+function isEditable(target) {
+  return /** @type {Element} */ (target).closest("input, textarea, select, [contenteditable]") !== null;
+}
