@@ -98,9 +98,8 @@ export class ThemisInboxElement extends HTMLElement {
     const { epoch, revision, items } = frame;
     const since = this.#revision;
     const isKnown = epoch === this.#epoch && revision <= since;
-    // The answer to what was done here may be one: then the list knows what has changed.
-    const isAnswer = "at" in frame && this.#list?.isBusy;
-    let isAged = frame.type === "snapshot" && !isKnown && !isAnswer;
+    // What is done here to very many comes back as one: then the list knows what has changed.
+    let isAged = frame.type === "snapshot" && !isKnown && !this.#list?.isBusy;
     for (const id of frame.type === "changes" ? frame.removed : []) {
       const held = this.#items.get(id);
       if (held === undefined) continue;
@@ -135,8 +134,10 @@ export class ThemisInboxElement extends HTMLElement {
     if (form === null) return;
     const isNarrow = isNarrowed(this.dataset);
     const rows = this.#list?.items ?? [];
-    const hasUnread = rows.some((item) => item.read_at === null);
-    const offered = { read: hasUnread || (unread > 0 && !isNarrow), dismiss: unread === 0 && rows.length > 0 };
+    const hasUnread = rows.some(({ id, read_at }) => read_at === null && !this.#list?.hasMoved(id));
+    // What arrived since is no part of it.
+    const hasMore = unread > this.#news && !isNarrow;
+    const offered = { read: hasUnread || hasMore, dismiss: unread === 0 && rows.length > 0 };
     for (const button of form.querySelectorAll("button")) {
       button.hidden = !offered[/** @type {"read" | "dismiss"} */ (button.value)];
     }

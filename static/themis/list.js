@@ -260,12 +260,15 @@ export class NotificationList {
     if (action === "next") rows[rows.indexOf(row) + 1]?.focus();
     else if (action === "previous") rows[rows.indexOf(row) - 1]?.focus();
     else if (action === "undo") this.#undo();
-    else if (action === "help") this.#help();
+    else if (action === "help") this.#help(row);
     else if (row.offers(action)) void this.#act(row, action);
   }
 
-  #help() {
+  /** @param {Row} row */
+  #help(row) {
     const help = clone(this.#surroundings.templates, "help");
+    // The browser gives the focus back by itself, but not where one popover is in another.
+    help.addEventListener("beforetoggle", ({ newState }) => newState === "closed" && row.focus());
     help.addEventListener("toggle", ({ newState }) => newState === "closed" && help.remove());
     this.#element.after(help);
     help.showPopover();
@@ -346,16 +349,22 @@ export class NotificationList {
     const { failure } = mailbox;
     const all = this.#all;
     const problem = failure ?? this.#problem;
-    const retry = this.#problem?.retry;
     this.#note.element.toggleAttribute("data-problem", problem !== null);
     if (problem !== null) {
-      const act = () => (failure === undefined ? retry?.() : this.#retry(failure));
+      const act = () => (failure === undefined ? this.#retryOther() : this.#retry(failure));
       this.#note.set(problem, { text: texts.get("failed"), label: texts.get("retry"), act });
     } else if (all !== null && all.operation.state !== "failed") {
       this.#note.set(all, { text: texts.get("read-all"), label: texts.get("undo"), act: all.undo });
     } else {
       this.#note.set(null);
     }
+  }
+
+  #retryOther() {
+    const retry = this.#problem?.retry;
+    this.#problem = null;
+    this.#tell();
+    retry?.();
   }
 
   /** @param {Operation} failure */

@@ -173,7 +173,7 @@ def test_9_what_is_dismissed_can_be_undone_where_it_stood(
 ) -> None:
     ada = site.person("ada")
     site.notify(ada, "one", "two", "three")
-    bell = visit(ada)
+    bell = visit(ada, reduced_motion="reduce")
     other = visit(ada)
     for tab in (bell, other):
         tab.open()
