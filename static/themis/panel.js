@@ -49,7 +49,6 @@ export class Panel {
   }
 
   opened() {
-    this.#surroundings.mailbox.widen(true);
     this.#surroundings.ticker.add(this.#tick);
   }
 
@@ -100,6 +99,8 @@ export class Panel {
     const fresh = newest === undefined ? 0 : items.filter((item) => newestFirst(item, newest) < 0).length;
     const isInUse = this.isOpen && (this.#content.scrollTop > 0 || this.#list.isInUse);
     this.#held = this.#held > 0 || isInUse ? fresh : 0;
+    // Nor does one go at the end that somebody may be at.
+    if (isInUse) this.#surroundings.mailbox.widen(true);
   }
 
   #showHeld() {
@@ -119,6 +120,7 @@ export class Panel {
     const { mailbox, texts, say } = this.#surroundings;
     const place = this.#list.items.length;
     this.#isLoading = true;
+    mailbox.widen(true);
     this.render();
     const added = await mailbox.loadOlder();
     this.#isLoading = false;
