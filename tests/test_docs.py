@@ -1293,6 +1293,16 @@ def test_the_attributes_are_those_of_the_template() -> None:
     assert told == set(re.findall(r"(data-[a-z-]+)=", bell[1]))
 
 
+def test_the_keys_are_those_of_the_list() -> None:
+    told = {key for row in table(REFERENCE, "Key") for key in code(row[0])}
+    keys = re.findall(
+        r'^  \["([a-z+]+)", "\w+"\],$', _read("static/themis/list.js"), re.MULTILINE
+    )
+    assert {key.lower() for key in told} == {*keys, "enter", "?"}
+    shown = re.findall(r"<kbd>(.+?)</kbd>", _read("templates/themis/bell.html"))
+    assert {*shown} == {*"↓↑JKEIUZ", "Enter", "Shift", "Esc"}
+
+
 def test_what_a_device_does_is_what_its_element_says() -> None:
     told = {code(row[0])[0] for row in table(REFERENCE, "`data-state`")}
     script = _read("static/themis/device.js")
