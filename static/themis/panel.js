@@ -3,8 +3,6 @@ import { newestFirst } from "./protocol.js";
 import { relativeTime } from "./relative-time.js";
 import { clone, part, setText } from "./template.js";
 
-/** @import { Item } from "./protocol.js" */
-/** @import { Surroundings } from "./list.js" */
 
 let panels = 0;
 
