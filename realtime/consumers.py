@@ -95,13 +95,13 @@ async def _identify(scope: dict[str, Any], hub: Hub) -> Login | None:
     """Return who opens the socket; None if that is nobody who is signed in."""
     if "user" not in scope:
         key = sessions.key_of(scope)
-        return None if key is None else await hub.read(sessions.authenticate, key)
+        return None if key is None else await hub.admit(sessions.authenticate, key)
     user = scope["user"]
     if user is None or not user.is_authenticated:
         return None
     if "session" not in scope:
         return sessions.recognize(user)
-    return await hub.read(sessions.recognize, user, scope["session"])
+    return await hub.admit(sessions.recognize, user, scope["session"])
 
 
 def _is_for(query: dict[str, list[str]], login: Login) -> bool:

@@ -50,8 +50,11 @@ class Inbox:
         following = self._next = asyncio.ensure_future(self._receive())
         end = asyncio.timeout(None)
 
+        is_done = False
+
         def look(event: asyncio.Future[Event]) -> None:
-            if _is_end(event):
+            # The loop may have this in its hands already when the work is done.
+            if _is_end(event) and not is_done:
                 end.reschedule(0)
 
         try:
@@ -60,7 +63,7 @@ class Inbox:
                 try:
                     return await work
                 finally:
-                    following.remove_done_callback(look)
+                    is_done = True
         except TimeoutError:
             # Only this one is ours.
             if not end.expired():

@@ -468,6 +468,31 @@ class TestConversation:
         assert counts["gone"] - before["gone"] == len(crowd)
         assert counts["accepted"] - before["accepted"] == 1
 
+    async def test_of_a_crowd_those_who_are_in_are_served_first(
+        self, box: Box, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Else all get their state when the last is identified, which is too late."""
+        go_on = threading.Event()
+        served: list[int] = []
+
+        def authenticate(key: str) -> Login:
+            assert go_on.wait(10)
+            served.append(len(box.reads))
+            return Login(int(key), key)
+
+        monkeypatch.setattr(sessions, "authenticate", authenticate)
+        crowd = [Connection(cookie=f"sessionid={number}") for number in range(60)]
+        for page in crowd:
+            page.start()
+        await asyncio.sleep(0)
+        go_on.set()
+        for page in crowd:
+            await page.frames(1)
+        for page in crowd:
+            await page.leave()
+        assert len(served) == len(crowd)
+        assert served[-1] > len(crowd) / 2
+
     async def test_a_read_that_fails_ends_the_socket_and_leaves_nothing(
         self, box: Box
     ) -> None:
