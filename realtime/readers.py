@@ -78,9 +78,9 @@ class Readers:
         """
         Read as `read()` does, for a page that is not in yet.
 
-        Only as many of these as there are threads stand in line, so that of a crowd those
-        who are in are served before the next come in. Else all would get their state when
-        the last has been identified: too late for every one of them.
+        Only as many of these as there are threads stand in line, so that of a crowd
+        those who are in are served before the next come in. Else all would get their
+        state when the last has been identified: too late for every one of them.
 
         Raises:
             DatabaseLostError: the database does not answer, or not in time.
