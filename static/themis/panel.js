@@ -52,7 +52,7 @@ export class Panel {
 
   closed() {
     this.#surroundings.ticker.delete(this.#tick);
-    this.#surroundings.mailbox.widen(false);
+    this.#surroundings.mailbox.older.widen(false);
     this.#held = 0;
     this.#list.forget();
   }
@@ -98,7 +98,7 @@ export class Panel {
     const isInUse = this.isOpen && (this.#content.scrollTop > 0 || this.#list.isInUse);
     this.#held = this.#held > 0 || isInUse ? fresh : 0;
     // Nor does one go at the end that somebody may be at.
-    if (isInUse) this.#surroundings.mailbox.widen(true);
+    if (isInUse) this.#surroundings.mailbox.older.widen(true);
   }
 
   #showHeld() {
@@ -118,9 +118,9 @@ export class Panel {
     const { mailbox, texts, say } = this.#surroundings;
     const place = this.#list.items.length;
     this.#isLoading = true;
-    mailbox.widen(true);
+    mailbox.older.widen(true);
     this.render();
-    const added = await mailbox.loadOlder();
+    const added = await mailbox.older.load();
     this.#isLoading = false;
     this.render();
     if (added === null) {
