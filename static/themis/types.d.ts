@@ -306,6 +306,12 @@ interface Moved {
   isUndone: boolean;
 }
 
+/** Told the time by which all is read; null = no longer. */
+type Settle = (at: string | null) => void;
+
+/** What marked all as read. */
+type All = Started & { undo: () => unknown; settle: Settle | undefined };
+
 /* Outside the window */
 
 /**
