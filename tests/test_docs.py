@@ -1306,7 +1306,8 @@ def test_the_keys_are_those_of_the_list() -> None:
 def test_what_a_device_does_is_what_its_element_says() -> None:
     told = {code(row[0])[0] for row in table(REFERENCE, "`data-state`")}
     script = _read("static/themis/device.js")
-    states = re.search(r"@typedef \{(.*)\} DeviceState", script)
+    shapes = _read("static/themis/types.d.ts")
+    states = re.search(r"type DeviceState = (.*);", shapes)
     assert states
     known = {*re.findall(r'"(\w+)"', states[1]), "account"}
     texts = re.findall(r'data-text="([\w-]+)"', _read("templates/themis/_desktop.html"))

@@ -1,7 +1,5 @@
 import { Alarm, systemClock } from "./clock.js";
 
-/** @import { NewItemsEvent } from "./store.js" */
-
 const GATHER = 3_000;
 const SPACING = 10_000;
 
@@ -24,8 +22,7 @@ export class LiveRegion {
     element.setAttribute("aria-live", "polite");
     element.setAttribute("data-themis-live", "");
     document.body.append(element);
-    this.#element = element;
-    return element;
+    return (this.#element = element);
   }
 
   /** @param {string} text */
@@ -42,28 +39,26 @@ export class LiveRegion {
  * every 10 s, and leaves out what was read before its turn came.
  */
 export class NewsAnnouncer {
-  #store;
+  #mailbox;
   #speak;
-  #alarm;
   #clock;
+  #alarm;
   #lastAt = -Infinity;
   /** @type {Set<string>} */
   #pending = new Set();
 
   /**
-   * @param {EventTarget & {items: Item[], unread: number}} store
+   * @param {EventTarget & {items: Item[], unread: number}} mailbox
    * @param {(count: number) => void} speak
-   * @param {object} [options]
-   * @param {AbortSignal | undefined} [options.signal] Ends it.
-   * @param {Clock} [options.clock]
+   * @param {{signal?: AbortSignal, clock?: Clock}} [options]
    */
-  constructor(store, speak, { signal, clock = systemClock } = {}) {
-    this.#store = store;
+  constructor(mailbox, speak, { signal, clock = systemClock } = {}) {
+    this.#mailbox = mailbox;
     this.#speak = speak;
     this.#clock = clock;
     this.#alarm = new Alarm(clock, () => this.#announce());
-    const gather = (/** @type {Event} */ event) => this.#gather(/** @type {NewItemsEvent} */ (event).items);
-    store.addEventListener("new", gather, { ...(signal && { signal }) });
+    const gather = (/** @type {any} */ { items }) => this.#gather(items);
+    mailbox.addEventListener("new", gather, { ...(signal && { signal }) });
     signal?.addEventListener("abort", () => this.#alarm.clear());
   }
 
@@ -75,8 +70,8 @@ export class NewsAnnouncer {
   }
 
   #announce() {
-    for (const item of this.#store.items) if (item.read_at !== null) this.#pending.delete(item.id);
-    const count = Math.min(this.#pending.size, this.#store.unread);
+    for (const item of this.#mailbox.items) if (item.read_at !== null) this.#pending.delete(item.id);
+    const count = Math.min(this.#pending.size, this.#mailbox.unread);
     this.#pending.clear();
     if (count === 0) return;
     this.#lastAt = this.#clock.now();

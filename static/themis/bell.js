@@ -12,7 +12,7 @@ import { languageOf, part, setText, Texts } from "./template.js";
 /** @import { NewItemsEvent } from "./store.js" */
 
 const liveRegion = new LiveRegion();
-const ticker = new Ticker();
+const ticker = Ticker.ofPage;
 
 /** What the bell adds to the server's markup, and takes away again. */
 const ADDED = "data-themis-added";
@@ -210,9 +210,8 @@ export class ThemisBellElement extends HTMLElement {
   }
 
   #transported() {
-    const { state, isStale, isSignedOut } = this.#shared.mailbox.transport;
     this.#render();
-    this.#tell(new ThemisTransportEvent(state, isStale, isSignedOut));
+    this.#tell(new ThemisTransportEvent(this.#shared.mailbox.transport));
   }
 
   /** @param {Event} event */

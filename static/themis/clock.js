@@ -12,40 +12,35 @@ export class Alarm {
   #callback;
   /** @type {unknown} */
   #handle;
-  #set = false;
-  #at = 0;
+  #at = Infinity;
 
-  /**
-   * @param {Clock} clock
-   * @param {() => void} callback
-   */
+  /** @param {Clock} clock @param {() => void} callback */
   constructor(clock, callback) {
     this.#clock = clock;
     this.#callback = callback;
   }
 
   get isSet() {
-    return this.#set;
+    return this.#at !== Infinity;
   }
 
   /** Milliseconds until it goes off; Infinity = it is not set. */
   get left() {
-    return this.#set ? this.#at - this.#clock.now() : Infinity;
+    return this.#at - this.#clock.now();
   }
 
   /** @param {number} ms */
   set(ms) {
     this.clear();
-    this.#set = true;
     this.#at = this.#clock.now() + ms;
     this.#handle = this.#clock.setTimeout(() => {
-      this.#set = false;
+      this.#at = Infinity;
       this.#callback();
     }, ms);
   }
 
   clear() {
-    if (this.#set) this.#clock.clearTimeout(this.#handle);
-    this.#set = false;
+    this.#clock.clearTimeout(this.#handle);
+    this.#at = Infinity;
   }
 }

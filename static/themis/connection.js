@@ -5,7 +5,6 @@ import { closeMeaning } from "./protocol.js";
 import { Resync } from "./resync.js";
 import { LiveSocket } from "./socket.js";
 
-
 /** Shorter trouble starts no polling and is not shown to the person. */
 const PATIENCE = 10_000;
 
@@ -21,18 +20,11 @@ const LONG_BLOCKED = 9;
 /** A wake-up call opens no second attempt so soon after the last. */
 const ATTEMPT_SPACING = 1_000;
 
-/** `state`, `isStale` or `isSignedOut` of a connection has changed. */
-export class TransportEvent extends Event {
-  constructor() {
-    super("transport");
-  }
-}
-
 /** The server sent state, by whichever way. */
 export class FrameEvent extends Event {
   /** @param {StateFrame} frame */
-  constructor(frame) {
-    super("frame");
+  constructor(frame, type = "frame") {
+    super(type);
     this.frame = frame;
   }
 }
@@ -42,6 +34,9 @@ export class FrameEvent extends Event {
  * it is closed. Fires "frame" and "transport". Knows no DOM.
  */
 export class Connection extends EventTarget {
+  isSignedOut = false;
+  /** When the server last told or confirmed the state. @type {number | null} */
+  heardAt = null;
   #clock;
   #position;
   #socketUrl;
@@ -54,15 +49,12 @@ export class Connection extends EventTarget {
   /** @type {LiveSocket | null} */
   #socket = null;
   #isRunning = false;
-  #isSignedOut = false;
   #isLate = false;
   #pollFailed = false;
   #everOpened = false;
   #failures = 0;
   #attemptAt = -Infinity;
   #openedAt = 0;
-  /** @type {number | null} */
-  #heardAt = null;
   #told = "";
 
   /** @param {ConnectionOptions} options */
@@ -94,10 +86,10 @@ export class Connection extends EventTarget {
       clock,
       holder: {
         position,
+        isHidden,
         onAnswer: (frame) => this.#answered(frame),
         onFailure: () => this.#failed(),
         onSignedOut: () => this.signOut(),
-        isHidden,
       },
     });
     this.#poller.interval = pollInterval;
@@ -115,28 +107,18 @@ export class Connection extends EventTarget {
   /** Whether the page has been out of touch long enough that the person should know. */
   get isStale() {
     const { state } = this;
-    if (this.#isSignedOut || state === "open") return false;
+    if (this.isSignedOut || state === "open") return false;
     return this.#isLate && (state !== "polling" || this.#pollFailed);
   }
 
-  get isSignedOut() {
-    return this.#isSignedOut;
-  }
-
-  /** When the server last told or confirmed the state; null = not yet. */
-  get heardAt() {
-    return this.#heardAt;
-  }
-
-  /** Get in touch, and stay so. */
   start() {
-    if (this.#isRunning || this.#isSignedOut) return;
+    if (this.#isRunning || this.isSignedOut) return;
     this.#isRunning = true;
     if (this.#socketUrl === "") {
       this.#losePatience();
     } else if (this.#memory.isBlocked && !this.#everOpened) {
       this.#failures = LONG_BLOCKED;
-      this.#retry.set(backoff(LONG_BLOCKED, CAP_NEVER_OPENED, () => this.#clock.random()));
+      this.#retry.set(backoff(LONG_BLOCKED, CAP_NEVER_OPENED, this.#clock.random));
       this.#losePatience();
     } else {
       this.#patience.set(PATIENCE);
@@ -155,21 +137,21 @@ export class Connection extends EventTarget {
     this.#tell();
   }
 
-  /** The session has ended: nothing more is asked until the page is loaded anew. */
+  /** The session has ended: nothing more is asked. */
   signOut() {
-    this.#isSignedOut = true;
+    this.isSignedOut = true;
     this.stop();
   }
 
   /** The same person has signed in again: it may be started anew. */
   revive() {
-    this.#isSignedOut = false;
+    this.isSignedOut = false;
     this.#tell();
   }
 
   /** Find out whether the session goes on, whatever the socket says. */
   check() {
-    if (!this.#isSignedOut) this.#poller.fetchSoon();
+    if (!this.isSignedOut) this.#poller.fetchSoon();
   }
 
   /** The computer woke, the network or the page came back: is all as it seems? */
@@ -187,19 +169,15 @@ export class Connection extends EventTarget {
 
   /** The person asks for the present state, whatever the transport does. */
   refresh() {
-    if (this.#isSignedOut) return;
+    if (this.isSignedOut) return;
     if (this.#retry.isSet) this.#hurry();
     if (this.#socket?.isOpen) this.#socket.probe();
     else this.#poller.fetchSoon();
   }
 
-  /**
-   * The server has more than the page can get from the frames it was sent.
-   *
-   * @param {Position} position
-   */
+  /** The server has more than the page can get from the frames it was sent. @param {Position} position */
   sync(position) {
-    if (!this.#isSignedOut) this.#resync.want(position);
+    if (!this.isSignedOut) this.#resync.want(position);
   }
 
   #ask() {
@@ -234,16 +212,13 @@ export class Connection extends EventTarget {
     this.#tell();
   }
 
-  /**
-   * @param {StateFrame} frame
-   * @param {boolean} isFirst
-   */
+  /** @param {StateFrame} frame @param {boolean} isFirst */
   #received(frame, isFirst) {
-    this.#heardAt = this.#clock.now();
+    this.heardAt = this.#clock.now();
     if (isFirst) {
       this.#everOpened = true;
       this.#memory.isBlocked = false;
-      this.#openedAt = this.#clock.now();
+      this.#openedAt = this.heardAt;
       this.#patience.clear();
       this.#resync.reset();
     }
@@ -259,7 +234,7 @@ export class Connection extends EventTarget {
   /** @param {StateFrame | null} frame */
   #answered(frame) {
     this.#pollFailed = false;
-    this.#heardAt = this.#clock.now();
+    this.heardAt = this.#clock.now();
     if (frame !== null) this.#deliver(frame);
     else this.#resync.settle(this.#position());
     this.#tell();
@@ -274,35 +249,29 @@ export class Connection extends EventTarget {
   #deliver(frame) {
     this.#poller.interval = frame.poll_interval;
     this.dispatchEvent(new FrameEvent(frame));
-    const { epoch, revision } = this.#position();
-    if (epoch === frame.epoch && revision >= frame.revision) this.#resync.settle({ epoch, revision });
+    const position = this.#position();
+    if (position.epoch === frame.epoch && position.revision >= frame.revision) this.#resync.settle(position);
     if (this.#isLate && !this.#socket?.isOpen && this.#isRunning) this.#poller.start();
   }
 
-  /**
-   * @param {number} code
-   * @param {number | null} retryMs
-   */
+  /** @param {number} code @param {number | null} retryMs */
   #ended(code, retryMs) {
     const meaning = closeMeaning(code);
-    const random = () => this.#clock.random();
+    const { random } = this.#clock;
     const wasOpen = this.#openedAt > 0;
-    if (wasOpen) this.#heardAt = this.#socket?.lastFrameAt ?? this.#heardAt;
+    if (wasOpen) this.heardAt = this.#socket?.lastFrameAt ?? this.heardAt;
     if (wasOpen && this.#clock.now() - this.#openedAt >= STABLE) this.#failures = 0;
     this.#letGo();
     if (meaning === "stop") return this.signOut();
-    if (meaning === "poll") {
-      this.#giveUpSocket();
+    if (meaning === "poll") return this.#giveUpSocket();
+    if (wasOpen) this.#patience.set(PATIENCE);
+    if (meaning === "restart" || retryMs !== null) {
+      this.#retry.set(spread(retryMs ?? RESTART, random));
     } else {
-      if (wasOpen) this.#patience.set(PATIENCE);
-      if (meaning === "restart" || retryMs !== null) {
-        this.#retry.set(spread(retryMs ?? RESTART, random));
-      } else {
-        const isBlocked = !this.#everOpened && this.#failures >= BLOCKED_AFTER - 1;
-        if (isBlocked) this.#memory.isBlocked = true;
-        this.#retry.set(backoff(this.#failures, isBlocked ? CAP_NEVER_OPENED : CAP, random));
-        this.#failures += 1;
-      }
+      const isBlocked = !this.#everOpened && this.#failures >= BLOCKED_AFTER - 1;
+      if (isBlocked) this.#memory.isBlocked = true;
+      this.#retry.set(backoff(this.#failures, isBlocked ? CAP_NEVER_OPENED : CAP, random));
+      this.#failures += 1;
     }
     this.#tell();
   }
@@ -333,6 +302,6 @@ export class Connection extends EventTarget {
     const told = [this.state, this.isStale, this.isSignedOut].join();
     if (told === this.#told) return;
     this.#told = told;
-    this.dispatchEvent(new TransportEvent());
+    this.dispatchEvent(new Event("transport"));
   }
 }

@@ -1,6 +1,6 @@
 import { Alarm, systemClock } from "./clock.js";
+import { openUrl } from "./links.js";
 import { newestFirst } from "./protocol.js";
-import { openUrl } from "./row.js";
 import { WINDOW } from "./store.js";
 
 /** @import { NewItemsEvent } from "./store.js" */

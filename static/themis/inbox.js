@@ -3,7 +3,7 @@ import { newestFirst } from "./protocol.js";
 import { part, setText } from "./template.js";
 
 /** @import { ThemisBellElement } from "./bell.js" */
-/** @import { AppliedEvent } from "./mailbox.js" */
+/** @import { FrameEvent } from "./connection.js" */
 /** @import { NewItemsEvent } from "./store.js" */
 
 /**
@@ -66,7 +66,7 @@ export class ThemisInboxElement extends HTMLElement {
     this.#items = new Map(list.items.map((item) => [item.id, item]));
 
     mailbox.addEventListener("change", () => this.#render(), { signal });
-    mailbox.addEventListener("applied", (event) => this.#apply(/** @type {AppliedEvent} */ (event).frame), { signal });
+    mailbox.addEventListener("applied", (event) => this.#apply(/** @type {FrameEvent} */ (event).frame), { signal });
     mailbox.addEventListener("new", (event) => this.#ring(/** @type {NewItemsEvent} */ (event).items), { signal });
     this.addEventListener("submit", (event) => this.#submit(event), { signal });
     const tick = () => list.updateTimes(mailbox.now());

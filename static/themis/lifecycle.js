@@ -2,40 +2,30 @@ const TICK = 5_000;
 const SLEPT = 20_000;
 
 /**
- * Tell what happens to the page: put away and taken out again, shown, frozen and
- * resumed, the network back, the computer woken.
+ * Tell what happens to the page: put away and taken out again, or worth a look because
+ * it was shown or resumed, the network is back or the computer woke.
  *
- * @param {{suspend: () => void, resume: () => void, wake: () => void}} follower
- * @param {AbortSignal} signal Ends it.
+ * @param {{suspend(): void, resume(): void, wake(): void}} follower
+ * @param {AbortSignal} signal
  */
 export function followPage(follower, signal) {
   const wake = () => follower.wake();
-  const options = { signal };
+  const wakeIfSeen = () => {
+    if (document.visibilityState === "visible") wake();
+  };
   // A page in the back/forward cache must hold nothing that others wait for.
-  addEventListener("pagehide", () => follower.suspend(), options);
-  addEventListener(
-    "pageshow",
-    (event) => {
-      if (event.persisted) follower.resume();
-    },
-    options,
-  );
-  addEventListener("online", wake, options);
-  document.addEventListener("resume", wake, options);
-  document.addEventListener(
-    "visibilitychange",
-    () => {
-      if (document.visibilityState === "visible") wake();
-    },
-    options,
-  );
+  addEventListener("pagehide", () => follower.suspend(), { signal });
+  addEventListener("pageshow", ({ persisted }) => persisted && follower.resume(), { signal });
+  addEventListener("online", wake, { signal });
+  document.addEventListener("resume", wake, { signal });
+  document.addEventListener("visibilitychange", wakeIfSeen, { signal });
 
   // Sleep fires no event of its own; a tick that comes much too late gives it away.
   let last = Date.now();
   const timer = setInterval(() => {
     const gap = Date.now() - last;
     last = Date.now();
-    if (gap > SLEPT && document.visibilityState === "visible") wake();
+    if (gap > SLEPT) wakeIfSeen();
   }, TICK);
   signal.addEventListener("abort", () => clearInterval(timer));
 }

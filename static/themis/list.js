@@ -65,7 +65,7 @@ export class NotificationList {
   #items = [];
   /** @type {Map<string, Moved>} */
   #moved = new Map();
-  /** @type {(Started & {undo: () => unknown}) | null} */
+  /** @type {All | null} */
   #all = null;
   /** What else failed. @type {{retry: () => unknown} | null} */
   #problem = null;
@@ -118,8 +118,9 @@ export class NotificationList {
     this.#items = items;
     const shown = new Map(items.map((item) => [item.id, item]));
     for (const [id, { verb, item, started }] of this.#moved) {
+      const state = started?.operation.state;
       const isBack = verb === "dismiss" && Number(shown.get(id)?.revision) > item.revision;
-      if (started?.operation.state === "failed" || (isBack && started?.operation.state === "done")) this.#moved.delete(id);
+      if (state === "failed" || (state === "done" && isBack)) this.#moved.delete(id);
       else shown.set(id, item);
     }
     const left = this.#removeAllBut(shown);
@@ -129,7 +130,7 @@ export class NotificationList {
       if (row === undefined) {
         row = new Row(item, this.#surroundings);
         this.#rows.set(item.id, row);
-      } else {
+      } else if (row.item !== item) {
         row.update(item);
       }
       this.#annotate(row);
@@ -162,19 +163,16 @@ export class NotificationList {
   /**
    * Let go of what was dismissed a while ago, unless the focus is on it.
    *
-   * @param {number} [age]
    * @returns {number} How long until there may be more to let go of.
    */
-  sweep(age = UNDO_FOR) {
-    const now = Date.now();
+  sweep() {
     let wait = Infinity;
-    const before = this.#moved.size;
     for (const [id, { at, isUndone }] of this.#moved) {
-      if (isUndone || (age > 0 && this.#rows.get(id)?.hasFocus)) continue;
-      if (now - at >= age) this.#moved.delete(id);
-      else wait = Math.min(wait, at + age - now);
+      const left = at + UNDO_FOR - Date.now();
+      if (isUndone || this.#rows.get(id)?.hasFocus) continue;
+      if (left <= 0) this.#moved.delete(id);
+      else wait = Math.min(wait, left);
     }
-    if (this.#moved.size < before) this.show(this.#items);
     return wait;
   }
 
@@ -182,28 +180,28 @@ export class NotificationList {
   forget() {
     this.#all = null;
     this.#problem = null;
-    this.sweep(0);
+    this.#moved.clear();
   }
 
   /**
    * Mark as read what the mailbox held at a revision, and offer to undo it.
    *
    * @param {number} upTo
-   * @param {(at: string | null) => void} [settle] Told the time by which it is read; null = no longer.
+   * @param {Settle} [settle]
    */
-  async readAll(upTo, settle) {
+  readAll(upTo, settle) {
     const undo = async () => {
       if (this.#all !== all) return;
       this.#all = null;
       this.#tell();
       if (await this.#revert(all)) settle?.(null);
     };
-    const all = { ...this.#surroundings.mailbox.readUpTo(upTo), undo };
+    const all = { ...this.#surroundings.mailbox.readUpTo(upTo), undo, settle };
     this.#all = all;
     this.#problem = null;
     this.#undo = undo;
     this.#tell();
-    if (await this.#report(all.finished)) settle?.(all.operation.at);
+    void this.#settle(all);
   }
 
   /** Say that something failed. @param {() => unknown} retry */
@@ -236,9 +234,15 @@ export class NotificationList {
     const rows = this.#inOrder;
     if (action === "next") rows[rows.indexOf(row) + 1]?.focus();
     else if (action === "previous") rows[rows.indexOf(row) - 1]?.focus();
-    else if (action === "undo") this.#undo();
+    else if (action === "undo") this.#undoLast();
     else if (action === "help") this.#help(row);
     else if (row.offers(action)) void this.#act(row, action);
+  }
+
+  #undoLast() {
+    const undo = this.#undo;
+    this.#undo = () => {};
+    undo();
   }
 
   /** @param {Row} row */
@@ -268,6 +272,11 @@ export class NotificationList {
     this.#problem = null;
     this.#undo = () => (isMoved ? this.#takeBack(moved) : this.#revert(started));
     await this.#report(started.finished, isMoved ? texts.get(verb) : undefined);
+  }
+
+  /** @param {All} all */
+  async #settle(all) {
+    if (await this.#report(all.finished)) all.settle?.(all.operation.at);
   }
 
   /** @param {Moved} moved */
@@ -309,12 +318,15 @@ export class NotificationList {
     const { id, title } = row.item;
     const moved = this.#moved.get(id);
     const failed = mailbox.failureOf(id);
+    const words = (/** @type {string} */ said, /** @type {"undo" | "retry"} */ offered) => ({
+      text: texts.get(said),
+      label: texts.get(offered),
+      name: texts.get(`${offered}-of`, { title }),
+    });
     if (moved !== undefined && !moved.isUndone) {
-      const [text, label, name] = [texts.get(moved.verb), texts.get("undo"), texts.get("undo-of", { title })];
-      row.tell(moved, { text, label, name, act: () => this.#takeBack(moved) }, true);
+      row.tell(moved, { ...words(moved.verb, "undo"), act: () => this.#takeBack(moved) }, true);
     } else if (failed !== undefined) {
-      const [text, label, name] = [texts.get("failed"), texts.get("retry"), texts.get("retry-of", { title })];
-      row.tell(failed, { text, label, name, act: () => this.#act(row, failed.verb, failed) });
+      row.tell(failed, { ...words("failed", "retry"), act: () => this.#act(row, failed.verb, failed) });
     } else {
       row.tell(null);
     }
@@ -347,8 +359,10 @@ export class NotificationList {
   /** @param {Operation} failure */
   #retry(failure) {
     const finished = this.#surroundings.mailbox.retry(failure);
-    if (this.#all?.operation === failure) this.#all.finished = finished;
-    void this.#report(finished);
+    const all = this.#all;
+    if (all?.operation !== failure) return this.#report(finished);
+    all.finished = finished;
+    return this.#settle(all);
   }
 
   /** @param {EventTarget | null} target */

@@ -1,36 +1,25 @@
+import { readCookie, socketAddress } from "./address.js";
 import { Alarm, systemClock } from "./clock.js";
-import { Connection } from "./connection.js";
+import { Connection, FrameEvent } from "./connection.js";
 import { followPage, tabMemory } from "./lifecycle.js";
+import { Older } from "./older.js";
 import { Operation, Operations } from "./operations.js";
-import { isItem } from "./protocol.js";
-import { ChangeEvent, NewItemsEvent, Store } from "./store.js";
+import { NewItemsEvent, Store } from "./store.js";
 import { Tabs } from "./tabs.js";
-
-/** @import { FrameEvent } from "./connection.js" */
 
 /** A body swap takes the bell out and puts another in: the mailbox outlives that. */
 const GRACE = 1_000;
-
-const PAGE = 20;
-
-/** Frames that were taken in; what they say about a single notification is for lists. */
-export class AppliedEvent extends Event {
-  /** @param {StateFrame} frame */
-  constructor(frame) {
-    super("applied");
-    this.frame = frame;
-  }
-}
 
 /**
  * One person's mailbox on this page, shared by all its bells and lists: what the server
  * told, with what the person has just done laid over it, and the verbs. Of the pages
  * that a browser has open one holds the connection, and the others hear of it.
  *
- * Fires "change" (anything shown), "new" (`NewItemsEvent`), "applied" (`AppliedEvent`)
- * and "transport".
+ * Fires "change" (anything shown), "new" (`NewItemsEvent`), "transport", and "applied", a
+ * `FrameEvent` for lists: what a frame says of notifications that the page doesn't hold.
  */
 export class Mailbox extends EventTarget {
+  older;
   #config;
   #store;
   #connection;
@@ -40,80 +29,77 @@ export class Mailbox extends EventTarget {
   #follow = new AbortController();
   /** @type {Set<object>} */
   #holders = new Set();
-  /** Where the next page of older ones begins; null = at the newest. @type {string | null} */
-  #cursor = null;
   /** Of the leading tab, while another one leads. @type {Transport | null} */
   #leaders = null;
 
   /** @type {Map<string, Mailbox>} */
   static #open = new Map();
 
-  /**
-   * The page's mailbox of this person, opened if need be.
-   *
-   * @param {MailboxConfig} config
-   */
+  /** The page's mailbox of this person, opened if need be. @param {MailboxConfig} config */
   static at(config) {
-    const name = `${config.stateUrl} ${config.user}`;
-    const known = Mailbox.#open.get(name);
+    const known = Mailbox.#open.get(nameOf(config));
     if (known !== undefined && !known.transport.isSignedOut) {
       // The newest token: signing in changes it.
       known.#config = config;
       return known;
     }
     const mailbox = new Mailbox(config);
-    Mailbox.#open.set(name, mailbox);
+    Mailbox.#open.set(nameOf(config), mailbox);
     return mailbox;
   }
 
   /** @param {MailboxConfig} config */
   constructor(config) {
     super();
+    const { mountUrl, stateUrl, notificationsUrl, socketUrl, user, session, pollInterval, unread } = config;
+    /** Whom the page was made for, so that nobody else is answered. @type {Record<string, string>} */
+    const headers = user === "" ? {} : { "Themis-For": user };
+    const onSignedOut = () => this.#connection.signOut();
     this.#config = config;
     this.#closing = new Alarm(systemClock, () => this.#close());
-    this.#store = new Store({ unread: config.unread });
+    this.#store = new Store({ unread });
+    const position = () => this.#store.position;
     this.#connection = new Connection({
-      stateUrl: config.stateUrl,
-      socketUrl: socketAddress(config.socketUrl, config.user),
-      headers: this.#headers,
-      pollInterval: config.pollInterval,
-      position: () => this.#store.position,
+      stateUrl,
+      socketUrl: socketAddress(socketUrl, user),
+      headers,
+      pollInterval,
+      position,
       isHidden: () => document.visibilityState === "hidden",
       memory: tabMemory,
     });
     this.#tabs = new Tabs({
-      mount: config.mountUrl,
-      user: config.user,
-      session: config.session,
+      mount: mountUrl,
+      user,
+      session,
       clock: systemClock,
       holder: {
-        position: () => this.#store.position,
+        position,
         transport: () => this.transport,
-        onPing: (position) => this.#missing(position),
+        onPing: (theirs) => this.#missing(theirs),
         onLead: () => this.#lead(),
         onFollow: () => this.#connection.stop(),
-        onFrame: (frame) => {
-          if (!this.#connection.isSignedOut) this.#apply(frame);
-        },
+        onFrame: (frame) => this.#connection.isSignedOut || this.#apply(frame),
         onTransport: (transport) => this.#hearTransport(transport),
         onWish: (wish) => this.#connection[wish]?.(),
-        onSignedOut: () => this.#connection.signOut(),
-        onNewcomer: (session) => this.#meet(session),
+        onSignedOut,
+        onNewcomer: (theirs) => this.#meet(theirs),
       },
     });
     this.#operations = new Operations({
-      url: config.notificationsUrl,
+      url: notificationsUrl,
       headers: () => {
         const { csrfCookie, csrfToken } = this.#config;
-        return { ...this.#headers, "X-CSRFToken": readCookie(csrfCookie) ?? csrfToken };
+        return { ...headers, "X-CSRFToken": readCookie(csrfCookie) ?? csrfToken };
       },
       holder: {
         onAnswer: (frame) => this.#take(frame),
-        onSignedOut: () => this.#connection.signOut(),
+        onSignedOut,
         onOutdated: () => this.refresh(),
         onChange: () => this.#changed(),
       },
     });
+    this.older = new Older({ url: notificationsUrl, headers, store: this.#store, onSignedOut });
     this.#connection.addEventListener("frame", (event) => this.#take(/** @type {FrameEvent} */ (event).frame));
     this.#connection.addEventListener("transport", () => this.#transported());
     this.#store.addEventListener("change", () => this.#changed());
@@ -126,7 +112,7 @@ export class Mailbox extends EventTarget {
     });
   }
 
-  /** The newest notifications, newest first: 20, or more after `loadOlder()`. */
+  /** Newest first: 20, or more after `older.load()`. */
   get items() {
     return this.#operations.overlay(this.#store.items, 0).items;
   }
@@ -184,46 +170,28 @@ export class Mailbox extends EventTarget {
     this.#closing.set(GRACE);
   }
 
-  /**
-   * Whether this holder speaks for the mailbox: one does, however many bells there are.
-   *
-   * @param {object} holder
-   */
+  /** One speaks for the mailbox, however many bells there are. @param {object} holder */
   isSpokenForBy(holder) {
     const [first] = this.#holders;
     return first === holder;
   }
 
-  /**
-   * Do something: shown at once, and taken back if the server doesn't agree.
-   *
-   * @param {Verb} verb
-   * @param {string[]} ids
-   * @returns {{operation: Operation, finished: Promise<boolean>}} Fulfilled with whether it worked.
-   */
+  /** Do something: shown at once, and taken back if the server doesn't agree. @param {Verb} verb @param {string[]} ids */
   change(verb, ids) {
     return this.#run(verb, { ids });
   }
 
-  /**
-   * Mark what the mailbox held at a revision; what came later stays unread.
-   *
-   * @param {number} upTo The highest created revision that was shown.
-   */
+  /** Mark what was shown; what came later stays unread. @param {number} upTo The highest created revision of it. */
   readUpTo(upTo) {
     return this.#run("read", { upTo, epoch: this.#store.epoch ?? "" });
   }
 
-  /**
-   * Undo one operation as a whole, and nothing that was done before or after it.
-   *
-   * @param {Operation} operation One that is done.
-   */
+  /** Undo one that is done as a whole, and nothing before or after it. @param {Operation} operation */
   undo({ verb, at }) {
     return this.#run(verb === "dismiss" ? "restore" : "unread", { at: at ?? "" });
   }
 
-  /** @param {Operation} operation One that failed. @returns {Promise<boolean>} */
+  /** @param {Operation} operation One that failed. */
   retry(operation) {
     return this.#operations.run(operation);
   }
@@ -260,7 +228,6 @@ export class Mailbox extends EventTarget {
     this.#connection.stop();
   }
 
-  /** The page was taken out again. */
   resume() {
     if (!this.#connection.isSignedOut) this.#tabs.start();
   }
@@ -270,57 +237,18 @@ export class Mailbox extends EventTarget {
     return this.#tabs.isLeader;
   }
 
-  /** Whether the person is looking at one of those pages. @returns {Promise<boolean>} */
+  /** Whether the person is looking at one of those pages. */
   isAnyFocused() {
     return this.#tabs.isAnyFocused();
   }
 
-  /** Keep more than the newest, for somebody who reads on; `false` lets it go again. @param {boolean} isWide */
-  widen(isWide) {
-    if (isWide) {
-      this.#store.widen();
-    } else {
-      this.#cursor = null;
-      this.#store.narrow();
-    }
-  }
-
-  /** @returns {Promise<number | null>} How many older ones were added; null = it failed. */
-  async loadOlder() {
-    const query = new URLSearchParams(
-      this.#cursor === null ? { limit: String(2 * PAGE) } : { limit: String(PAGE), before: this.#cursor },
-    );
-    try {
-      const response = await fetch(`${this.#config.notificationsUrl}?${query}`, {
-        headers: { Accept: "application/json", ...this.#headers },
-        cache: "no-store",
-        credentials: "same-origin",
-      });
-      if (response.status === 401) this.#connection.signOut();
-      if (!response.ok) return null;
-      /** @type {{items: Item[], next: string | null}} */
-      const { items, next } = await response.json();
-      this.#cursor = next;
-      return this.#store.extend(items.filter(isItem), next !== null);
-    } catch {
-      return null;
-    }
-  }
-
-  /**
-   * @param {Verb} verb
-   * @param {Selected} selection
-   */
+  /** @param {Verb} verb @param {Selected} selection @returns {Started} */
   #run(verb, selection) {
     const operation = new Operation(verb, selection, new Date(this.now()).toISOString());
     return { operation, finished: this.#operations.run(operation) };
   }
 
-  /**
-   * Take in what the server told this page, and pass it on.
-   *
-   * @param {StateFrame} frame
-   */
+  /** Take in what the server told this page, and pass it on. @param {StateFrame} frame */
   #take(frame) {
     this.#tabs.tellFrame(frame);
     this.#apply(frame);
@@ -329,7 +257,7 @@ export class Mailbox extends EventTarget {
   /** @param {StateFrame} frame */
   #apply(frame) {
     const outcome = this.#store.apply(frame);
-    if (outcome === "applied") this.dispatchEvent(new AppliedEvent(frame));
+    if (outcome === "applied") this.dispatchEvent(new FrameEvent(frame, "applied"));
     if (outcome !== "gap") return;
     if (this.#tabs.isLeader) this.#connection.sync(frame);
     else this.#tabs.challenge();
@@ -341,11 +269,7 @@ export class Mailbox extends EventTarget {
     this.#transported();
   }
 
-  /**
-   * What a page lacks that stands here; and if it is ahead, ask for what it has.
-   *
-   * @param {Position} position
-   */
+  /** What a page lacks that stands here; and if it is ahead, ask for what it has. @param {Position} position */
   #missing({ epoch, revision }) {
     const { position } = this.#store;
     if (epoch !== null && position.epoch !== null && (epoch !== position.epoch || revision > position.revision)) {
@@ -379,7 +303,7 @@ export class Mailbox extends EventTarget {
 
   /**
    * A page of another session is there. If of the same person, that session is this
-   * page's too; if of another, this page's may be over.
+   * page's too; if of another (""), this page's may be over.
    *
    * @param {string} session
    */
@@ -392,61 +316,24 @@ export class Mailbox extends EventTarget {
     }
   }
 
-  /**
-   * What only the page can do that holds the connection.
-   *
-   * @param {Wish} wish
-   */
+  /** What only the page can do that holds the connection. @param {Wish} wish */
   #wish(wish) {
     if (this.#tabs.isLeader) this.#connection[wish]();
     else this.#tabs.tellWish(wish);
   }
 
-  /**
-   * Whom the page was made for, so that nobody else is answered.
-   *
-   * @returns {Record<string, string>}
-   */
-  get #headers() {
-    const { user } = this.#config;
-    return user === "" ? {} : { "Themis-For": user };
-  }
-
   #changed() {
-    this.dispatchEvent(new ChangeEvent());
+    this.dispatchEvent(new Event("change"));
   }
 
   #close() {
     this.suspend();
-    const name = `${this.#config.stateUrl} ${this.#config.user}`;
+    const name = nameOf(this.#config);
     if (Mailbox.#open.get(name) === this) Mailbox.#open.delete(name);
   }
 }
 
-/**
- * A cookie that follows what other tabs do; null if there is none.
- *
- * @param {string} name
- */
-function readCookie(name) {
-  const start = `${name}=`;
-  const found = name === "" ? undefined : document.cookie.split("; ").find((cookie) => cookie.startsWith(start));
-  return found === undefined ? null : decodeURIComponent(found.slice(start.length));
-}
-
-/**
- * The whole address of a socket that the server names by path or in full. Never a
- * plain one from a page that came encrypted.
- *
- * @param {string} url
- * @param {string} user Whom the page was made for.
- */
-function socketAddress(url, user) {
-  if (url === "" || !URL.canParse(url, location.href)) return "";
-  const address = new URL(url, location.href);
-  const isSecure = location.protocol === "https:" || /^(https|wss):$/.test(address.protocol);
-  address.protocol = isSecure ? "wss:" : "ws:";
-  // A script can't give a handshake a header.
-  if (user !== "") address.searchParams.set("for", user);
-  return address.href;
+/** @param {MailboxConfig} config */
+function nameOf({ stateUrl, user }) {
+  return `${stateUrl} ${user}`;
 }

@@ -1,6 +1,5 @@
 import { decode, isStateFrame } from "./protocol.js";
 
-
 const REQUEST_TIMEOUT = 15_000;
 
 /** One thing that the person has done, from the click until the server agrees or refuses. */
@@ -12,28 +11,26 @@ export class Operation {
   /** Whether it failed before it reached the server. */
   isUnsent = false;
 
-  /**
-   * @param {Verb} verb
-   * @param {Selected} selection
-   * @param {string} now The server's time, to show until it answers.
-   */
+  /** @param {Verb} verb @param {Selected} selection @param {string} now The server's time, until it answers. */
   constructor(verb, selection, now) {
     this.verb = verb;
     this.selection = selection;
     this.now = now;
   }
 
-  /** @param {Item} item */
-  covers(item) {
-    if ("ids" in this.selection) return this.selection.ids.includes(item.id);
-    if ("upTo" in this.selection) return item.created_revision <= this.selection.upTo;
-    return this.verb === "unread" && item.read_at === this.selection.at;
+  /** Whether it is about this one, by name. @param {string} id */
+  names(id) {
+    return "ids" in this.selection && this.selection.ids.includes(id);
   }
 
-  /**
-   * @param {Item} item
-   * @returns {Item | null} What becomes of it; null when it goes.
-   */
+  /** @param {Item} item */
+  covers(item) {
+    if ("upTo" in this.selection) return item.created_revision <= this.selection.upTo;
+    if ("at" in this.selection) return this.verb === "unread" && item.read_at === this.selection.at;
+    return this.names(item.id);
+  }
+
+  /** What becomes of it; null when it goes. @param {Item} item @returns {Item | null} */
   applyTo(item) {
     if (!this.covers(item)) return item;
     if (this.verb === "dismiss") return null;
@@ -70,13 +67,10 @@ export class Operations {
     this.#holder = holder;
   }
 
-  /**
-   * @param {Operation} operation
-   * @returns {Promise<boolean>} Whether it worked; never rejects.
-   */
+  /** Resolves with whether it worked; never rejects. @param {Operation} operation */
   async run(operation) {
     // Whoever tries again has seen the failures before.
-    for (const other of this.#open) if (other.state === "failed" && !other.isUnsent) this.#open.delete(other);
+    for (const other of this.#failed) if (!other.isUnsent) this.#open.delete(other);
     operation.state = "pending";
     operation.isUnsent = false;
     this.#open.add(operation);
@@ -97,38 +91,34 @@ export class Operations {
 
   /** The failed operation about this notification. @param {string} id */
   failureOf(id) {
-    return [...this.#open].find(
-      ({ state, selection }) => state === "failed" && "ids" in selection && selection.ids.includes(id),
-    );
+    return this.#failed.find((operation) => operation.names(id));
   }
 
   /** The failed operation that was about no single notification. */
   get failure() {
-    return [...this.#open].find(({ state, selection }) => state === "failed" && !("ids" in selection));
+    return this.#failed.find(({ selection }) => !("ids" in selection));
   }
 
-  /** Forget all: the person has signed out. */
   clear() {
     this.#open.clear();
   }
 
-  /**
-   * @param {Item[]} items
-   * @param {number} unread Of all the mailbox, by the server.
-   * @returns {{items: Item[], unread: number}} As they will be.
-   */
+  /** What the server told, as it will be. @param {Item[]} items @param {number} unread Of all the mailbox. */
   overlay(items, unread) {
     for (const operation of this.#open) {
       if (operation.state !== "pending") continue;
       const before = countUnread(items);
       items = items.flatMap((item) => operation.applyTo(item) ?? []);
       const after = countUnread(items);
-      const isAll = operation.verb === "read" && "upTo" in operation.selection;
       // What came later than all that is read is newer, and therefore held.
-      if (isAll) unread = after;
+      if (operation.verb === "read" && "upTo" in operation.selection) unread = after;
       else if (unread < 10_000) unread = Math.max(0, unread + after - before);
     }
     return { items, unread };
+  }
+
+  get #failed() {
+    return [...this.#open].filter(({ state }) => state === "failed");
   }
 
   /** @param {Operation} operation */
@@ -139,7 +129,6 @@ export class Operations {
         method: "POST",
         headers: { Accept: "application/json", "Content-Type": "application/json", ...this.#headers() },
         body: JSON.stringify(operation.body),
-        credentials: "same-origin",
         // Arrives although the page may be on its way elsewhere.
         keepalive: true,
         signal: AbortSignal.timeout(REQUEST_TIMEOUT),
@@ -153,8 +142,7 @@ export class Operations {
     // Gone, or another epoch.
     if (status === 404 || status === 409) this.#holder.onOutdated();
     if (!response.ok) return status === 404 && "ids" in operation.selection;
-    const text = await response.text().catch(() => "");
-    const frame = decode(text);
+    const frame = decode(await response.text().catch(() => ""));
     if (!isStateFrame(frame)) return false;
     operation.at = frame.at ?? null;
     this.#holder.onAnswer(frame);

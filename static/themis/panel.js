@@ -15,7 +15,7 @@ export class Panel {
   /** How many of the newest are not inserted, because that would move rows that somebody is at. */
   #held = 0;
   #isLoading = false;
-  #tick = () => this.#updateTimes();
+  #tick = () => this.render();
 
   /**
    * @param {Surroundings} surroundings
@@ -39,7 +39,8 @@ export class Panel {
     on("refresh", () => surroundings.mailbox.refresh());
     on("pill", () => this.#showHeld());
     on("more", () => void this.#loadOlder());
-    element.addEventListener("focusout", () => surroundings.ticker.tick(), { signal });
+    // Not at once: it may be this very panel that is taking a row away.
+    element.addEventListener("focusout", () => queueMicrotask(() => surroundings.ticker.tick()), { signal });
   }
 
   get isOpen() {
@@ -52,15 +53,18 @@ export class Panel {
 
   closed() {
     this.#surroundings.ticker.delete(this.#tick);
-    this.#surroundings.mailbox.widen(false);
+    this.#surroundings.mailbox.older.widen(false);
     this.#held = 0;
     this.#list.forget();
   }
 
+  /** @returns {number} How long what it shows stays true. */
   render() {
     const { items, isLoaded, unread, hasOlder, transport } = this.#surroundings.mailbox;
     const { isStale, isSignedOut } = transport;
     const isWaiting = !isLoaded && !isStale && !isSignedOut;
+    if (isSignedOut) this.#list.forget();
+    const wait = this.#list.sweep();
     this.#hold(items);
     this.#list.show(items.slice(this.#held));
     const shown = this.#list.items;
@@ -78,17 +82,17 @@ export class Panel {
     this.#content.setAttribute("aria-busy", String(isWaiting || this.#isLoading));
     // Not `disabled`: that would throw the focus of who has just pressed it.
     this.#readAll.setAttribute("aria-disabled", String(unread === 0 || shown.length === 0));
-    this.#updateTimes();
+    return Math.min(wait, this.#writeTimes());
   }
 
   /** @returns {number} How long what it writes stays true. */
-  #updateTimes() {
+  #writeTimes() {
     const { mailbox, texts } = this.#surroundings;
     const { heardAt } = mailbox.transport;
     const heard = heardAt === null ? null : relativeTime(heardAt, Date.now(), texts.language);
     const text = heard === null ? texts.get("stale") : texts.get("stale-since", { time: heard.text });
     setText(part(this.element, "stale-text"), text);
-    return Math.min(heard?.wait ?? Infinity, this.#list.sweep(), this.#list.updateTimes(mailbox.now()));
+    return Math.min(heard?.wait ?? Infinity, this.#list.updateTimes(mailbox.now()));
   }
 
   /** @param {Item[]} items */
@@ -98,7 +102,7 @@ export class Panel {
     const isInUse = this.isOpen && (this.#content.scrollTop > 0 || this.#list.isInUse);
     this.#held = this.#held > 0 || isInUse ? fresh : 0;
     // Nor does one go at the end that somebody may be at.
-    if (isInUse) this.#surroundings.mailbox.widen(true);
+    if (isInUse) this.#surroundings.mailbox.older.widen(true);
   }
 
   #showHeld() {
@@ -118,9 +122,9 @@ export class Panel {
     const { mailbox, texts, say } = this.#surroundings;
     const place = this.#list.items.length;
     this.#isLoading = true;
-    mailbox.widen(true);
+    mailbox.older.widen(true);
     this.render();
-    const added = await mailbox.loadOlder();
+    const added = await mailbox.older.load();
     this.#isLoading = false;
     this.render();
     if (added === null) {

@@ -1,7 +1,6 @@
 import { Alarm } from "./clock.js";
 import { decode, isStateFrame, withPosition } from "./protocol.js";
 
-
 const REQUEST_TIMEOUT = 15_000;
 const LONGEST_FIRST_WAIT = 10_000;
 const SPACING = 1_000;
@@ -24,6 +23,7 @@ const SPREAD = 1 / 60;
  * person is signed out.
  */
 export class Poller {
+  isStarted = false;
   #url;
   #headers;
   #fetch;
@@ -31,7 +31,6 @@ export class Poller {
   #holder;
   #timer;
   #interval = 0;
-  #isStarted = false;
   #failures = 0;
   /** Not before this time, because the server said so, or for the sake of spacing. */
   #notBefore = 0;
@@ -51,10 +50,6 @@ export class Poller {
     this.#timer = new Alarm(clock, () => void this.#poll());
   }
 
-  get isStarted() {
-    return this.#isStarted;
-  }
-
   /** Seconds between two polls; 0 = never. */
   get interval() {
     return this.#interval / 1000;
@@ -65,19 +60,19 @@ export class Poller {
     if (interval === this.#interval) return;
     this.#interval = interval;
     if (interval === 0) this.stop();
-    else if (this.#isStarted && this.#request === null) this.#wait(interval);
+    else if (this.isStarted && this.#request === null) this.#wait(interval);
   }
 
   /** Begin, at a random moment: a crowd that lost its sockets must not come as one. */
   start() {
-    if (this.#isStarted || this.#interval === 0) return;
-    this.#isStarted = true;
+    if (this.isStarted || this.#interval === 0) return;
+    this.isStarted = true;
     this.#failures = 0;
     this.#wait(this.#clock.random() * Math.min(this.#interval, LONGEST_FIRST_WAIT));
   }
 
   stop() {
-    this.#isStarted = false;
+    this.isStarted = false;
     this.#askedAgain = false;
     this.#timer.clear();
     this.#request?.abort();
@@ -90,12 +85,9 @@ export class Poller {
     else this.#wait(0);
   }
 
-  /**
-   * What the page holds has just changed by the clock alone, on many pages at once: if
-   * started, read a little later.
-   */
+  /** Many pages have reason to ask at this moment: if started, read a little later. */
   fetchSpread() {
-    if (!this.#isStarted) return;
+    if (!this.isStarted) return;
     const wait = this.#clock.random() * this.#interval * SPREAD;
     if (this.#request !== null) this.#askedAgain = true;
     else if (this.#timer.left > wait) this.#wait(wait);
@@ -126,7 +118,7 @@ export class Poller {
     this.#request = null;
     if (delay === null) return;
     if (this.#askedAgain) this.#wait(0);
-    else if (this.#isStarted) this.#waitAsSeen(delay);
+    else if (this.isStarted) this.#waitAsSeen(delay);
   }
 
   /** @param {number} delay */
@@ -137,22 +129,14 @@ export class Poller {
     else if (now - this.#hiddenAt < HIDDEN_UNTIL) this.#wait(Math.max(delay * HIDDEN, HIDDEN_AT_LEAST));
   }
 
-  /**
-   * @param {AbortController} request
-   * @returns {Promise<number | null>} When to ask again; null = not at all.
-   */
+  /** Resolves with when to ask again; null = not at all. @param {AbortController} request */
   async #read(request) {
     const url = withPosition(this.#url, this.#holder.position());
     /** @type {Record<string, string>} */
     const headers = { Accept: "application/json", ...this.#headers };
     // By hand: with the browser's own cache a script would see 200 for a 304.
     if (this.#etag.url === url) headers["If-None-Match"] = this.#etag.value;
-    const response = await this.#fetch(url, {
-      headers,
-      cache: "no-store",
-      credentials: "same-origin",
-      signal: request.signal,
-    });
+    const response = await this.#fetch(url, { headers, cache: "no-store", signal: request.signal });
     if (request !== this.#request) return null;
     if (response.status === 401 || response.status === 403) {
       this.stop();
@@ -164,30 +148,21 @@ export class Poller {
       this.#notBefore = this.#clock.now() + wait;
       return Math.max(wait, this.#fail());
     }
-    if (response.status === 304) {
-      this.#succeed(request, null);
-      return this.#interval;
+    let frame = null;
+    if (response.status !== 304) {
+      frame = response.ok ? decode(await response.text()) : null;
+      if (!isStateFrame(frame)) return this.#fail();
+      const value = response.headers.get("ETag") ?? "";
+      this.#etag = { url: value && url, value };
+      if (request !== this.#request) return null;
     }
-    const frame = response.ok ? decode(await response.text()) : null;
-    if (!isStateFrame(frame)) return this.#fail();
-    this.#etag = { url, value: response.headers.get("ETag") ?? "" };
-    if (this.#etag.value === "") this.#etag.url = "";
-    this.#succeed(request, frame);
+    this.#failures = 0;
+    this.#holder.onAnswer(frame);
     return this.#interval;
   }
 
-  /**
-   * @param {AbortController} request
-   * @param {StateFrame | null} frame
-   */
-  #succeed(request, frame) {
-    if (request !== this.#request) return;
-    this.#failures = 0;
-    this.#holder.onAnswer(frame);
-  }
-
   #fail() {
-    const delay = Math.min(this.#interval * 2 ** this.#failures, this.#interval * SLOWEST);
+    const delay = this.#interval * Math.min(2 ** this.#failures, SLOWEST);
     this.#failures += 1;
     this.#holder.onFailure();
     return delay;

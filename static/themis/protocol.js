@@ -1,10 +1,4 @@
-/**
- * The wire format, version 1: what frames look like, what close codes mean, and
- * the small rules about ids, counts and links that every page must share.
- * Nothing here touches the DOM, a socket or a clock.
- */
-
-/** The version this page speaks; frames of another one are not understood. */
+/** The version of the wire format that this page speaks. */
 export const VERSION = 1;
 
 /** Close codes the server sends; daphne cannot send 1012 or a reason. */
@@ -19,11 +13,10 @@ export const CLOSE = Object.freeze({
 });
 
 /**
- * What a page does after a close: "stop" for good, "poll" instead of a socket,
- * come back after a "restart", or come back with "backoff".
+ * What a page does after a close: "stop" for good, "poll" instead of a socket, come back
+ * after a "restart", or come back with "backoff".
  *
  * @param {number} code
- * @returns {"stop" | "poll" | "restart" | "backoff"}
  */
 export function closeMeaning(code) {
   switch (code) {
@@ -40,196 +33,115 @@ export function closeMeaning(code) {
   }
 }
 
-/** @param {unknown} value @returns {value is Record<string, unknown>} */
-function isRecord(value) {
-  return typeof value === "object" && value !== null && !Array.isArray(value);
+/** @type {Check} */
+const isText = (value) => typeof value === "string";
+/** @type {Check} */
+const isFlag = (value) => typeof value === "boolean";
+/** @type {Check} */
+const isCount = (value) => Number.isSafeInteger(value) && Number(value) >= 0;
+/** @type {Check} */
+const isId = (value) => typeof value === "string" && /^\d{1,19}$/.test(value);
+/** @type {Check} */
+const isTime = (value) => typeof value === "string" && !Number.isNaN(Date.parse(value));
+/** @type {Check} */
+const isTimeOrNull = (value) => value === null || isTime(value);
+/** @type {Check} */
+const isRecord = (value) => typeof value === "object" && value !== null && !Array.isArray(value);
+/** @type {(isValid: Check) => Check} */
+const listOf = (isValid) => (value) => Array.isArray(value) && value.every(isValid);
+
+/** Whether a value has all these fields; it may have more. @param {any} value @param {Shape} shape */
+function fits(value, shape) {
+  return isRecord(value) && Object.entries(shape).every(([name, isValid]) => isValid(value[name]));
 }
 
-/** @param {unknown} value @returns {value is number} */
-function isCount(value) {
-  return Number.isSafeInteger(value) && Number(value) >= 0;
-}
-
-/** @param {unknown} value @returns {value is string} */
-function isId(value) {
-  return typeof value === "string" && /^\d{1,19}$/.test(value);
-}
-
-/** @param {unknown} value @returns {value is string} */
-function isTime(value) {
-  return typeof value === "string" && !Number.isNaN(Date.parse(value));
-}
+const ITEM = {
+  id: isId,
+  title: isText,
+  message: isText,
+  level: isText,
+  url: isText,
+  open_url: isText,
+  source: isRecord,
+  created_at: isTime,
+  read_at: isTimeOrNull,
+  expires_at: isTimeOrNull,
+  created_revision: isCount,
+  revision: isCount,
+};
 
 /** @param {unknown} value @returns {value is Item} */
 export function isItem(value) {
-  return (
-    isRecord(value) &&
-    isId(value.id) &&
-    typeof value.title === "string" &&
-    typeof value.message === "string" &&
-    typeof value.level === "string" &&
-    typeof value.url === "string" &&
-    typeof value.open_url === "string" &&
-    isRecord(value.source) &&
-    isTime(value.created_at) &&
-    (value.read_at === null || isTime(value.read_at)) &&
-    (value.expires_at === null || isTime(value.expires_at)) &&
-    isCount(value.created_revision) &&
-    isCount(value.revision)
-  );
+  return fits(value, ITEM);
 }
 
-/** @param {Record<string, unknown>} frame */
-function isState(frame) {
-  return (
-    frame.v === VERSION &&
-    typeof frame.epoch === "string" &&
-    frame.epoch !== "" &&
-    isCount(frame.revision) &&
-    isCount(frame.unread) &&
-    Array.isArray(frame.items) &&
-    frame.items.every(isItem) &&
-    isTime(frame.now) &&
-    typeof frame.poll_interval === "number" &&
-    frame.poll_interval >= 0 &&
-    typeof frame.desktop === "boolean"
-  );
-}
+const BEAT = { epoch: isText, revision: isCount };
 
-/** @type {Record<string, (frame: Record<string, unknown>) => boolean>} */
-const VALID = {
-  snapshot: isState,
-  changes: (frame) =>
-    isState(frame) &&
-    isCount(frame.since) &&
-    Array.isArray(frame.removed) &&
-    frame.removed.every(isId),
-  ping: (frame) => typeof frame.epoch === "string" && isCount(frame.revision),
-  pong: (frame) => typeof frame.epoch === "string" && isCount(frame.revision),
-  restart: (frame) => isCount(frame.retry_ms),
-  error: (frame) => typeof frame.detail === "string",
+/** @type {Shape} */
+const STATE = {
+  ...BEAT,
+  v: (value) => value === VERSION,
+  epoch: (value) => isText(value) && value !== "",
+  unread: isCount,
+  items: listOf(isItem),
+  now: isTime,
+  poll_interval: (value) => typeof value === "number" && value >= 0,
+  desktop: isFlag,
 };
 
-/**
- * Read one frame. Answers null for whatever this page does not understand:
- * broken JSON, an unknown type, another version, a missing or mistyped field.
- * Unknown extra fields are allowed.
- *
- * @param {unknown} text
- * @returns {Frame | null}
- */
+/** @type {Map<unknown, Shape>} */
+const FRAMES = new Map([
+  ["snapshot", STATE],
+  ["changes", { ...STATE, since: isCount, removed: listOf(isId) }],
+  ["ping", BEAT],
+  ["pong", BEAT],
+  ["restart", { retry_ms: isCount }],
+  ["error", { detail: isText }],
+]);
+
+/** One frame; null for whatever this page does not understand. @param {any} text @returns {Frame | null} */
 export function decode(text) {
-  if (typeof text !== "string") return null;
-  /** @type {unknown} */
-  let value;
   try {
-    value = JSON.parse(text);
+    const frame = JSON.parse(text);
+    const shape = FRAMES.get(frame?.type);
+    return shape !== undefined && fits(frame, shape) ? frame : null;
   } catch {
     return null;
   }
-  if (!isRecord(value) || typeof value.type !== "string") return null;
-  if (!Object.hasOwn(VALID, value.type)) return null;
-  return VALID[value.type]?.(value) ? /** @type {Frame} */ (/** @type {unknown} */ (value)) : null;
 }
 
-/**
- * @param {Frame | null} frame
- * @returns {frame is StateFrame}
- */
+/** @param {Frame | null} frame @returns {frame is StateFrame} */
 export function isStateFrame(frame) {
-  return frame !== null && (frame.type === "snapshot" || frame.type === "changes");
+  return frame?.type === "snapshot" || frame?.type === "changes";
 }
 
-/**
- * The query that says what a page holds: both `since` and `epoch`, or neither.
- *
- * @param {string} url
- * @param {Position} position
- */
-export function withPosition(url, position) {
-  if (position.epoch === null) return url;
-  const query = new URLSearchParams({ since: String(position.revision), epoch: position.epoch });
-  return `${url}${url.includes("?") ? "&" : "?"}${query}`;
+/** The query says what a page holds: both parts of it, or nothing. @param {string} url @param {Position} position */
+export function withPosition(url, { epoch, revision }) {
+  if (epoch === null) return url;
+  return `${url}${url.includes("?") ? "&" : "?"}${new URLSearchParams({ since: String(revision), epoch })}`;
 }
 
-/**
- * Compare two ids as the numbers they are; they may exceed what a double holds.
- *
- * @param {string} a
- * @param {string} b
- */
+/** Ids are numbers that may exceed what a double holds. @param {string} a @param {string} b */
 export function compareIds(a, b) {
   return a.length - b.length || (a < b ? -1 : a > b ? 1 : 0);
 }
 
-/**
- * Newest first, as snapshots, pages and panel all have it.
- *
- * @param {Item} a
- * @param {Item} b
- */
+/** The order of snapshots, pages and panel. @param {Item} a @param {Item} b */
 export function newestFirst(a, b) {
   return b.created_revision - a.created_revision || compareIds(b.id, a.id);
 }
 
-/**
- * What the badge shows: nothing for zero, "99+" above 99.
- *
- * @param {number} count
- * @param {string} [language]
- */
+/** What the badge shows: nothing for zero, "99+" above 99. @param {number} count @param {string} [language] */
 export function countLabel(count, language) {
   return count > 0 ? capped(count, 99, language) : "";
 }
 
-/**
- * What a screen reader hears: exact to 9,999, as far as the wire is.
- *
- * @param {number} count
- * @param {string} [language]
- */
+/** What a screen reader hears: exact as far as the wire is. @param {number} count @param {string} [language] */
 export function countText(count, language) {
   return capped(count, 9999, language);
 }
 
-/**
- * @param {number} count
- * @param {number} cap
- * @param {string} [language]
- */
+/** @param {number} count @param {number} cap @param {string} [language] */
 function capped(count, cap, language) {
-  const number = new Intl.NumberFormat(language);
-  return count > cap ? `${number.format(cap)}+` : number.format(count);
-}
-
-const CONTROL = /[\u0000-\u001f\u007f-\u009f]/;
-
-/**
- * Whether a notification's `url` may be treated as a link: a path of this site, or
- * http(s) without credentials. The server refuses the rest when it is written;
- * this is for what is found in the table anyway.
- *
- * @param {unknown} url
- */
-export function isLink(url) {
-  if (typeof url !== "string" || url === "" || url.length > 2000 || CONTROL.test(url)) return false;
-  if (!/^\/(?![/\\])|^https?:\/\/[^/\\]/i.test(url)) return false;
-  try {
-    const { protocol, username, password } = new URL(url, "https://themis.invalid/");
-    return /^https?:$/.test(protocol) && username === "" && password === "";
-  } catch {
-    return false;
-  }
-}
-
-/**
- * The host a notification leads away to; empty for one that stays on this site.
- *
- * @param {string} url
- * @param {string} origin
- */
-export function foreignHost(url, origin) {
-  if (!isLink(url)) return "";
-  const target = new URL(url, origin);
-  return target.origin === origin ? "" : target.host;
+  return new Intl.NumberFormat(language).format(Math.min(count, cap)) + (count > cap ? "+" : "");
 }

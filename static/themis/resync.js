@@ -1,6 +1,5 @@
 import { Alarm } from "./clock.js";
 
-
 const SPACING = 1_000;
 
 /** An answer that never came stops holding back the next question after this time. */
@@ -19,10 +18,7 @@ export class Resync {
   /** @type {Position | null} */
   #wanted = null;
 
-  /**
-   * @param {Clock} clock
-   * @param {() => void} send
-   */
+  /** @param {Clock} clock @param {() => void} send */
   constructor(clock, send) {
     this.#clock = clock;
     this.#send = send;
@@ -30,23 +26,13 @@ export class Resync {
     this.#answer = new Alarm(clock, () => this.#askAgain());
   }
 
-  /**
-   * A frame told of a revision that the page can't reach by itself.
-   *
-   * @param {Position} position
-   */
+  /** The page can't reach this by itself. @param {Position} position */
   want({ epoch, revision }) {
-    const isLater = this.#wanted?.epoch !== epoch || this.#wanted.revision < revision;
-    if (isLater) this.#wanted = { epoch, revision };
+    if (this.#wanted?.epoch !== epoch || this.#wanted.revision < revision) this.#wanted = { epoch, revision };
     if (!this.#answer.isSet) this.#askAgain();
   }
 
-  /**
-   * A frame was taken in, so the question is answered; what it left open, or what
-   * was reported since, is asked for anew.
-   *
-   * @param {Position} position What the page holds now.
-   */
+  /** The page holds this now; what that leaves open is asked for anew. @param {Position} position */
   settle({ epoch, revision }) {
     if (this.#wanted?.epoch === epoch && this.#wanted.revision <= revision) {
       this.#wanted = null;

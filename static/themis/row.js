@@ -1,5 +1,5 @@
+import { foreignHost, openUrl } from "./links.js";
 import { Note } from "./note.js";
-import { foreignHost } from "./protocol.js";
 import { fullTime, relativeTime } from "./relative-time.js";
 import { clone, part, setText } from "./template.js";
 
@@ -149,16 +149,4 @@ export function readItem(element) {
     revision: 0,
     isDismissed: element.querySelector('[value="restore"]:not([hidden])') !== null,
   };
-}
-
-/**
- * The address that marks read and redirects. Only ever one of this site's own.
- *
- * @param {Item} item
- * @param {string} mountUrl
- */
-export function openUrl(item, mountUrl) {
-  const mount = new URL(mountUrl, location.href);
-  const url = URL.canParse(item.open_url, mount) ? new URL(item.open_url, mount) : mount;
-  return url.origin === mount.origin ? url.href : mount.href;
 }

@@ -1,6 +1,5 @@
 import { Alarm } from "./clock.js";
 
-
 /** How long a leader that nobody has heard is believed in, and then has for an answer. */
 const SILENCE = 15_000;
 const ANSWER = 2_000;
@@ -78,14 +77,10 @@ export class Tabs {
   /** Join the tabs: lead, or follow and hear what the leader knows. */
   start() {
     if (this.#channel !== null || this.isLeader) return;
-    const isKnown = this.#user !== "" && !this.#isAlone;
-    if (this.#locks === null || this.#Channel === null || !isKnown) {
-      this.#leadAlone();
-      return;
-    }
+    if (!this.#locks || !this.#Channel || this.#user === "" || this.#isAlone) return this.#leadAlone();
     this.#channel = new this.#Channel(this.#name);
     this.#channel.onmessage = ({ data }) => this.#receive(data);
-    this.#queue(this.#locks);
+    this.#queue();
     this.challenge();
   }
 
@@ -108,7 +103,7 @@ export class Tabs {
   /** The person has signed in again: be one of those tabs. @param {string} session */
   rejoin(session) {
     this.#session = session;
-    if (this.#locks !== null && this.#channel !== null) this.#queue(this.#locks);
+    if (this.#channel !== null) this.#queue();
     this.challenge();
   }
 
@@ -138,8 +133,8 @@ export class Tabs {
   }
 
   /** Whether the person is looking at one of the tabs. @returns {Promise<boolean>} */
-  isAnyFocused() {
-    if (this.#page.hasFocus()) return Promise.resolve(true);
+  async isAnyFocused() {
+    if (this.#page.hasFocus()) return true;
     this.#post({ type: "who-has-focus" });
     this.#focus.set(FOCUS_ANSWER);
     return new Promise((resolve) => this.#curious.push(resolve));
@@ -160,31 +155,28 @@ export class Tabs {
     for (const resolve of this.#curious.splice(0)) resolve(isFocused);
   }
 
-  /** @param {LockManager} locks @param {LockOptions} [options] */
-  #queue(locks, options = {}) {
+  /** Wait for the lock, or take it from who has it. */
+  async #queue(steal = false) {
     const request = new AbortController();
     this.#request?.abort();
     this.#request = request;
-    const wanted = options.steal ? options : { ...options, signal: request.signal };
-    locks
-      .request(`${this.#name}:${this.#user}`, wanted, () => this.#hold(request))
-      .then(
-        () => "AbortError",
-        (error) => error.name,
-      )
-      .then((reason) => {
-        if (request.signal.aborted) return;
-        // There are no locks for pages like this one.
-        if (reason !== "AbortError") return this.#leadAlone();
-        // Stolen, or given up for somebody who had stolen it.
-        this.#follow();
-        this.#queue(locks);
-      });
+    const options = steal ? { steal } : { signal: request.signal };
+    try {
+      await this.#locks?.request(`${this.#name}:${this.#user}`, options, () => this.#hold(request));
+    } catch (error) {
+      // There are no locks for pages like this one.
+      const isRefused = /** @type {Error} */ (error).name !== "AbortError";
+      if (isRefused && !request.signal.aborted) return this.#leadAlone();
+    }
+    if (request.signal.aborted) return;
+    // Stolen, or given up for somebody who had stolen it.
+    this.#follow();
+    void this.#queue();
   }
 
   /** @param {AbortController} request */
   #hold(request) {
-    if (request.signal.aborted) return undefined;
+    if (request.signal.aborted) return;
     const held = new Promise((resolve) => {
       this.#release = () => resolve(undefined);
     });
@@ -229,11 +221,11 @@ export class Tabs {
     const now = this.#clock.now();
     this.#steals = this.#steals.filter((at) => now - at < STEALS_WITHIN);
     if (this.#steals.length >= STEALS) return this.#leadAlone();
-    const left = Number(this.#steals.at(-1) ?? -Infinity) + STEAL_SPACING - now;
+    const left = (this.#steals.at(-1) ?? -Infinity) + STEAL_SPACING - now;
     if (left > 0) return this.#question.set(left * (1 + this.#clock.random()));
     this.#steals.push(now);
     this.#question.clear();
-    if (this.#locks !== null) this.#queue(this.#locks, { steal: true });
+    void this.#queue(true);
   }
 
   /** A sign of life of the leader. */

@@ -63,6 +63,21 @@ interface Position {
   revision: number;
 }
 
+/** What a store keeps of the frame it took in last. */
+type Known = Position & Pick<State, "unread" | "desktop" | "poll_interval">;
+
+type Check = (value: any) => boolean;
+
+/** The fields that a value must have. */
+type Shape = Record<string, Check>;
+
+interface StoreOptions {
+  window?: number;
+  /** The count the server rendered into the page. */
+  unread?: number;
+  clock?: Clock;
+}
+
 /* Time */
 
 /** Time and chance, as one object that tests can replace. */
@@ -185,6 +200,14 @@ interface Started {
 
 /* The mailbox and its tabs */
 
+interface OlderOptions {
+  /** Of the list. */
+  url: string;
+  headers: Record<string, string>;
+  store: import("./store.js").Store;
+  onSignedOut(): void;
+}
+
 interface MailboxConfig {
   mountUrl: string;
   stateUrl: string;
@@ -282,6 +305,12 @@ interface Moved {
   started: Started | null;
   isUndone: boolean;
 }
+
+/** Told the time by which all is read; null = no longer. */
+type Settle = (at: string | null) => void;
+
+/** What marked all as read. */
+type All = Started & { undo: () => unknown; settle: Settle | undefined };
 
 /* Outside the window */
 

@@ -149,7 +149,7 @@ def test_8_a_failure_of_all_is_a_line_of_the_panel(
 
 
 @on_embedded_site
-def test_8_what_was_read_without_a_network_is_sent_when_it_is_back(
+def test_8_without_a_network_reading_fails_visibly(
     site: Site, visit: Visit, page_errors: PageErrors
 ) -> None:
     page_errors.ignore("ERR_INTERNET_DISCONNECTED")
@@ -225,6 +225,24 @@ def test_9_undo_stays_while_it_has_the_focus_and_goes_with_the_panel(
     bell.open()
     bell.expect_titles()
     expect(bell.panel.locator('[data-themis="empty"]')).to_be_visible()
+
+
+@on_embedded_site
+def test_9_nothing_of_it_is_left_for_whoever_signs_in_next(
+    site: Site, visit: Visit, page_errors: PageErrors
+) -> None:
+    page_errors.ignore("401 (Unauthorized)")
+    ada = site.person("ada")
+    site.notify(ada, "one", "two")
+    bell = visit(ada)
+    bell.open()
+    bell.press("dismiss", "two")
+    expect(bell.row("two")).to_contain_text("Dismissed")
+    bell.page.route(READ, lambda route: route.fulfill(status=401))
+    bell.mark_read("one")
+    expect(bell.panel.locator('[data-themis="signed-out"]')).to_be_visible()
+    bell.expect_titles()
+    expect(bell.note).to_be_hidden()
 
 
 @on_embedded_site

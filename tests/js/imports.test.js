@@ -12,9 +12,9 @@ const LAYERS = [
   ["list"],
   ["row", "announcer", "events", "placement", "lifecycle"],
   ["note"],
-  ["store", "connection", "operations", "tabs"],
+  ["store", "connection", "operations", "tabs", "older"],
   ["polling", "socket", "resync", "relative-time", "template"],
-  ["protocol", "backoff", "clock", "device"],
+  ["protocol", "links", "address", "backoff", "clock", "device"],
 ];
 
 it("modules import each other in one direction, in the one form that can be hashed", () => {
