@@ -1,7 +1,5 @@
 import { Alarm, systemClock } from "./clock.js";
 
-/** @import { Clock } from "./clock.js" */
-/** @import { Item } from "./protocol.js" */
 /** @import { NewItemsEvent } from "./store.js" */
 
 const GATHER = 3_000;

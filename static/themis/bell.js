@@ -9,9 +9,7 @@ import { countLabel } from "./protocol.js";
 import { Ticker } from "./relative-time.js";
 import { languageOf, part, setText, Texts } from "./template.js";
 
-/** @import { Surroundings } from "./list.js" */
 /** @import { NewItemsEvent } from "./store.js" */
-/** @import { Item } from "./protocol.js" */
 
 const liveRegion = new LiveRegion();
 const ticker = new Ticker();

@@ -1,13 +1,3 @@
-/**
- * Time and chance, as one object that tests can replace.
- *
- * @typedef {object} Clock
- * @property {() => number} now Milliseconds since 1970.
- * @property {(callback: () => void, ms: number) => unknown} setTimeout
- * @property {(handle: any) => void} clearTimeout
- * @property {() => number} random At least 0, below 1.
- */
-
 /** @type {Clock} */
 export const systemClock = {
   now: () => Date.now(),

@@ -5,16 +5,6 @@ import { closeMeaning } from "./protocol.js";
 import { Resync } from "./resync.js";
 import { LiveSocket } from "./socket.js";
 
-/** @import { Clock } from "./clock.js" */
-/** @import { Position, StateFrame } from "./protocol.js" */
-
-/**
- * How the page hears of changes: by a socket that is being "connecting" to or "open";
- * by "polling" while it is down; not at the moment ("backoff"); or not any more
- * ("stopped": signed out, suspended, or neither way is there).
- *
- * @typedef {"connecting" | "open" | "backoff" | "polling" | "stopped"} TransportState
- */
 
 /** Shorter trouble starts no polling and is not shown to the person. */
 const PATIENCE = 10_000;
@@ -75,19 +65,7 @@ export class Connection extends EventTarget {
   #heardAt = null;
   #told = "";
 
-  /**
-   * @param {object} options
-   * @param {string} options.stateUrl
-   * @param {string} options.socketUrl Empty: there is no socket, poll.
-   * @param {Record<string, string>} [options.headers] More of them, for polls.
-   * @param {number} options.pollInterval Seconds; 0 = never poll.
-   * @param {() => Position} options.position What the page holds now.
-   * @param {() => boolean} [options.isHidden] Whether nobody sees the page.
-   * @param {{isBlocked: boolean}} [options.memory] What earlier pages have learnt of sockets.
-   * @param {typeof globalThis.WebSocket | undefined} [options.WebSocket]
-   * @param {typeof globalThis.fetch} [options.fetch]
-   * @param {Clock} [options.clock]
-   */
+  /** @param {ConnectionOptions} options */
   constructor({
     stateUrl,
     socketUrl,

@@ -1,7 +1,6 @@
 import { Device } from "./device.js";
 import { languageOf, part, setText, Texts } from "./template.js";
 
-/** @import { DeviceState } from "./device.js" */
 
 /** The field of the form around it that says whether the account wants them. */
 const ACCOUNT = "browser_notifications_enabled";

@@ -3,29 +3,13 @@ import { newestFirst } from "./protocol.js";
 import { openUrl } from "./row.js";
 import { WINDOW } from "./store.js";
 
-/** @import { Clock } from "./clock.js" */
-/** @import { Device } from "./device.js" */
-/** @import { Mailbox } from "./mailbox.js" */
-/** @import { Item } from "./protocol.js" */
 /** @import { NewItemsEvent } from "./store.js" */
-/** @import { Texts } from "./template.js" */
 
 /** What arrives within this time arrives together. */
 const GATHER = 400;
 
 /** More than these at once are told by their number. */
 const MOST = 3;
-
-/**
- * @typedef {Pick<Mailbox, "items" | "unread" | "desktop" | "isLeader" | "isAnyFocused">} MailboxParts
- * @typedef {EventTarget & MailboxParts} DesktopMailbox
- *
- * @typedef {object} DesktopOptions
- * @property {Device} device
- * @property {Texts} texts
- * @property {string} mountUrl
- * @property {Clock} [clock]
- */
 
 /**
  * Shows what arrives outside the browser's window, while the person looks at none of the

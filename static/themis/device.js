@@ -1,13 +1,4 @@
 /**
- * What becomes of desktop notifications here: the page is not encrypted ("insecure"), the
- * browser has none ("unsupported") or blocks them ("denied"), or no longer allows what the
- * person had turned on ("revoked"); they are off, and the browser would "ask" or allow
- * them ("off"); or "on".
- *
- * @typedef {"insecure" | "unsupported" | "denied" | "revoked" | "ask" | "off" | "on"} DeviceState
- */
-
-/**
  * One account in this browser on this computer. Two flags are kept in localStorage, under
  * the account's opaque name, and nothing of any notification.
  */

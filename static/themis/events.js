@@ -1,9 +1,6 @@
 /**
  * What a host can listen to. The events bubble from one bell of the page, so that
  * `document.addEventListener("themis:new", …)` hears each of them once.
- *
- * @import { Item } from "./protocol.js"
- * @import { TransportState } from "./connection.js"
  */
 
 /** "themis:change": the count or the notifications shown have changed. */

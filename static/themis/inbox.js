@@ -3,10 +3,7 @@ import { newestFirst } from "./protocol.js";
 import { part, setText } from "./template.js";
 
 /** @import { ThemisBellElement } from "./bell.js" */
-/** @import { Surroundings } from "./list.js" */
 /** @import { AppliedEvent } from "./mailbox.js" */
-/** @import { Item, StateFrame } from "./protocol.js" */
-/** @import { RowItem } from "./row.js" */
 /** @import { NewItemsEvent } from "./store.js" */
 
 /**

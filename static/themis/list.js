@@ -3,32 +3,7 @@ import { newestFirst } from "./protocol.js";
 import { readItem, Row } from "./row.js";
 import { clone, part } from "./template.js";
 
-/** @import { Mailbox } from "./mailbox.js" */
-/** @import { Operation, Verb } from "./operations.js" */
-/** @import { Item } from "./protocol.js" */
-/** @import { Ticker } from "./relative-time.js" */
-/** @import { RowItem, RowSurroundings } from "./row.js" */
-
-/**
- * What a bell shares with the lists of its page.
- *
- * @typedef {RowSurroundings & {mailbox: Mailbox, ticker: Ticker, say: (text: string) => void}} Surroundings
- *
- * @typedef {object} Started
- * @property {Operation} operation
- * @property {Promise<boolean>} finished
- *
- * @typedef {object} Moved A row that stays in its place although it has been dismissed or restored.
- * @property {Verb} verb
- * @property {RowItem} item As it was.
- * @property {number} at
- * @property {Started | null} started
- * @property {boolean} isUndone
- *
- * @typedef {Started & {undo: () => unknown, settle: Settle | undefined}} All What marked all as read.
- *
- * @typedef {(at: string | null) => void} Settle Told the time by which all is read; null = no longer.
- */
+/** @import { Operation } from "./operations.js" */
 
 /** How long what can be undone is left there at least. */
 const UNDO_FOR = 10_000;

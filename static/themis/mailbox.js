@@ -6,30 +6,7 @@ import { isItem } from "./protocol.js";
 import { ChangeEvent, NewItemsEvent, Store } from "./store.js";
 import { Tabs } from "./tabs.js";
 
-/** @import { FrameEvent, TransportState } from "./connection.js" */
-/** @import { Selection, Verb } from "./operations.js" */
-/** @import { Item, Position, StateFrame } from "./protocol.js" */
-/** @import { Wish } from "./tabs.js" */
-
-/**
- * @typedef {object} MailboxConfig
- * @property {string} mountUrl
- * @property {string} stateUrl
- * @property {string} notificationsUrl
- * @property {string} socketUrl
- * @property {string} user Whom the page was made for, and by which session: opaque.
- * @property {string} session
- * @property {string} csrfToken
- * @property {string} csrfCookie Its name; empty: scripts can't read it.
- * @property {number} pollInterval
- * @property {number} unread
- *
- * @typedef {object} Transport How the page hears of changes.
- * @property {TransportState} state
- * @property {boolean} isStale Out of touch long enough that the person should know.
- * @property {boolean} isSignedOut
- * @property {number | null} heardAt When the server last told or confirmed the state.
- */
+/** @import { FrameEvent } from "./connection.js" */
 
 /** A body swap takes the bell out and puts another in: the mailbox outlives that. */
 const GRACE = 1_000;
@@ -332,7 +309,7 @@ export class Mailbox extends EventTarget {
 
   /**
    * @param {Verb} verb
-   * @param {Selection} selection
+   * @param {Selected} selection
    */
   #run(verb, selection) {
     const operation = new Operation(verb, selection, new Date(this.now()).toISOString());

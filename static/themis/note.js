@@ -1,13 +1,5 @@
 import { part, setText } from "./template.js";
 
-/**
- * @typedef {object} NoteContent
- * @property {string} text
- * @property {string} label What the button says.
- * @property {string} [name] What a screen reader says instead.
- * @property {() => unknown} act
- */
-
 /** The place for a line with a button: "Dismissed · Undo", "That didn't work · Retry". */
 export class Note {
   #button;

@@ -1,22 +1,7 @@
 import { decode, isStateFrame } from "./protocol.js";
 
-/** @import { Item, StateFrame } from "./protocol.js" */
 
 const REQUEST_TIMEOUT = 15_000;
-
-/**
- * @typedef {"read" | "unread" | "dismiss" | "restore"} Verb
- *
- * What an operation is about: some notifications; all that the mailbox held at a
- * revision; or what an earlier operation did, named by its time, to be undone.
- * @typedef {{ids: string[]} | {upTo: number, epoch: string} | {at: string}} Selection
- *
- * @typedef {object} OperationsHolder
- * @property {(frame: StateFrame) => void} onAnswer
- * @property {() => void} onSignedOut
- * @property {() => void} onOutdated What the page shows is not what the server has.
- * @property {() => void} onChange An operation has begun, succeeded, failed or been forgotten.
- */
 
 /** One thing that the person has done, from the click until the server agrees or refuses. */
 export class Operation {
@@ -29,7 +14,7 @@ export class Operation {
 
   /**
    * @param {Verb} verb
-   * @param {Selection} selection
+   * @param {Selected} selection
    * @param {string} now The server's time, to show until it answers.
    */
   constructor(verb, selection, now) {
@@ -77,13 +62,7 @@ export class Operations {
   /** Pending and failed ones, in their order. @type {Set<Operation>} */
   #open = new Set();
 
-  /**
-   * @param {object} options
-   * @param {string} options.url Of the list; the verbs are below it.
-   * @param {() => Record<string, string>} options.headers More of them: the CSRF token.
-   * @param {typeof globalThis.fetch} [options.fetch]
-   * @param {OperationsHolder} options.holder
-   */
+  /** @param {OperationsOptions} options */
   constructor({ url, headers, fetch = (input, init) => globalThis.fetch(input, init), holder }) {
     this.#url = url;
     this.#headers = headers;

@@ -3,9 +3,6 @@ import { newestFirst } from "./protocol.js";
 import { relativeTime } from "./relative-time.js";
 import { clone, part, setText } from "./template.js";
 
-/** @import { Item } from "./protocol.js" */
-/** @import { Surroundings } from "./list.js" */
-
 let panels = 0;
 
 /** The dropdown: header, newest notifications, and the states in which there are none. */
@@ -50,7 +47,6 @@ export class Panel {
   }
 
   opened() {
-    this.#surroundings.mailbox.widen(true);
     this.#surroundings.ticker.add(this.#tick);
   }
 
@@ -104,6 +100,8 @@ export class Panel {
     const fresh = newest === undefined ? 0 : items.filter((item) => newestFirst(item, newest) < 0).length;
     const isInUse = this.isOpen && (this.#content.scrollTop > 0 || this.#list.isInUse);
     this.#held = this.#held > 0 || isInUse ? fresh : 0;
+    // Nor does one go at the end that somebody may be at.
+    if (isInUse) this.#surroundings.mailbox.widen(true);
   }
 
   #showHeld() {
@@ -123,6 +121,7 @@ export class Panel {
     const { mailbox, texts, say } = this.#surroundings;
     const place = this.#list.items.length;
     this.#isLoading = true;
+    mailbox.widen(true);
     this.render();
     const added = await mailbox.loadOlder();
     this.#isLoading = false;

@@ -1,8 +1,6 @@
 import { Alarm } from "./clock.js";
 import { decode, isStateFrame, withPosition } from "./protocol.js";
 
-/** @import { Clock } from "./clock.js" */
-/** @import { Position, StateFrame } from "./protocol.js" */
 
 const REQUEST_TIMEOUT = 15_000;
 const LONGEST_FIRST_WAIT = 10_000;
@@ -19,16 +17,6 @@ const HIDDEN_UNTIL = 1_200_000;
  * after it: the longer the interval that the site can bear, the wider they spread.
  */
 const SPREAD = 1 / 60;
-
-/**
- * @typedef {object} PollHolder
- * @property {() => Position} position
- * @property {(frame: StateFrame | null) => void} onAnswer The server answered; null
- *   means that the page is up to date.
- * @property {() => void} onFailure
- * @property {() => void} onSignedOut
- * @property {() => boolean} isHidden Whether nobody sees the page.
- */
 
 /**
  * Reads the state over HTTP: at an interval while it is started, and once whenever
@@ -53,14 +41,7 @@ export class Poller {
   #hiddenAt = Infinity;
   #etag = { url: "", value: "" };
 
-  /**
-   * @param {object} options
-   * @param {string} options.url
-   * @param {Record<string, string>} options.headers
-   * @param {typeof globalThis.fetch} options.fetch
-   * @param {Clock} options.clock
-   * @param {PollHolder} options.holder
-   */
+  /** @param {PollerOptions} options */
   constructor({ url, headers, fetch, clock, holder }) {
     this.#url = url;
     this.#headers = headers;

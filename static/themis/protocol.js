@@ -1,58 +1,7 @@
 /**
  * The wire format, version 1: what frames look like, what close codes mean, and
  * the small rules about ids, counts and links that every page must share.
- *
  * Nothing here touches the DOM, a socket or a clock.
- *
- * @typedef {object} Item
- * @property {string} id A decimal string.
- * @property {string} title
- * @property {string} message
- * @property {string} level "info", "success", "warning" or "danger".
- * @property {string} url Where the notification leads; may be empty.
- * @property {string} open_url Relative to the mount: marks read, then redirects.
- * @property {{app: string, model: string, id: string}} source
- * @property {string} created_at
- * @property {string | null} read_at
- * @property {string | null} expires_at
- * @property {number} created_revision
- * @property {number} revision
- *
- * @typedef {object} Snapshot
- * @property {"snapshot"} type
- * @property {1} v
- * @property {string} epoch
- * @property {number} revision
- * @property {number} unread Exact to 9,999; 10,000 means more.
- * @property {Item[]} items
- * @property {string} now The server's clock when the frame was made.
- * @property {number} poll_interval Seconds; 0 means never poll.
- * @property {boolean} desktop
- * @property {string} [at] The time of the operation a POST answered.
- *
- * @typedef {object} Changes
- * @property {"changes"} type
- * @property {1} v
- * @property {string} epoch
- * @property {number} since
- * @property {number} revision
- * @property {number} unread
- * @property {Item[]} items
- * @property {string[]} removed
- * @property {string} now
- * @property {number} poll_interval
- * @property {boolean} desktop
- * @property {string} [at]
- *
- * @typedef {{type: "ping" | "pong", epoch: string, revision: number}} Beat
- * @typedef {{type: "restart", retry_ms: number}} Restart
- * @typedef {{type: "error", detail: string}} ErrorFrame
- * @typedef {Snapshot | Changes} StateFrame
- * @typedef {StateFrame | Beat | Restart | ErrorFrame} Frame
- *
- * @typedef {object} Position What a page holds; epoch null means nothing yet.
- * @property {string | null} epoch
- * @property {number} revision
  */
 
 /** The version this page speaks; frames of another one are not understood. */

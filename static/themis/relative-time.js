@@ -1,6 +1,5 @@
 import { Alarm, systemClock } from "./clock.js";
 
-/** @import { Clock } from "./clock.js" */
 
 const MINUTE = 60_000;
 const HOUR = 60 * MINUTE;

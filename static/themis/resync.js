@@ -1,7 +1,5 @@
 import { Alarm } from "./clock.js";
 
-/** @import { Clock } from "./clock.js" */
-/** @import { Position } from "./protocol.js" */
 
 const SPACING = 1_000;
 

@@ -3,23 +3,7 @@ import { foreignHost } from "./protocol.js";
 import { fullTime, relativeTime } from "./relative-time.js";
 import { clone, part, setText } from "./template.js";
 
-/** @import { Verb } from "./operations.js" */
-/** @import { Item } from "./protocol.js" */
-/** @import { NoteContent } from "./note.js" */
-/** @import { Texts } from "./template.js" */
-
 const LEVELS = ["info", "success", "warning", "danger"];
-
-/**
- * What rows need to know of the bell they belong to.
- *
- * @typedef {object} RowSurroundings
- * @property {ParentNode} templates
- * @property {Texts} texts
- * @property {string} mountUrl Where `open_url` starts from.
- *
- * @typedef {Item & {isDismissed?: boolean}} RowItem What the wire has is not dismissed.
- */
 
 /** One notification: an `<li>` of the list page, or one made for the panel, that follows its item. */
 export class Row {

@@ -1,8 +1,6 @@
 import { Alarm } from "./clock.js";
 import { decode, isStateFrame, withPosition } from "./protocol.js";
 
-/** @import { Clock } from "./clock.js" */
-/** @import { Frame, Position, StateFrame } from "./protocol.js" */
 
 /** A proxy that swallows the upgrade also blocks every other socket to its host. */
 const CONNECT_TIMEOUT = 8_000;
@@ -12,18 +10,6 @@ const DEAD_AFTER = 35_000;
 
 const PONG_TIMEOUT = 5_000;
 const FRAMES_PER_ACK = 32;
-
-/**
- * What the holder of a socket is told, and asked.
- *
- * @typedef {object} SocketHolder
- * @property {() => Position} position What the page holds now.
- * @property {(frame: StateFrame, isFirst: boolean) => void} onState
- * @property {(position: Position) => void} onBehind The server has this, the page doesn't.
- * @property {(code: number, retryMs: number | null) => void} onEnd
- *   The socket is gone, code 0 when this side gave it up. Called at most once, and
- *   not at all after `close()`.
- */
 
 /**
  * One WebSocket from attempt to end. It counts as open only after its first state
@@ -42,13 +28,7 @@ export class LiveSocket {
   /** @type {number | null} */
   #retryMs = null;
 
-  /**
-   * @param {object} options
-   * @param {string} options.url
-   * @param {typeof globalThis.WebSocket} options.WebSocket
-   * @param {Clock} options.clock
-   * @param {SocketHolder} options.holder
-   */
+  /** @param {SocketOptions} options */
   constructor({ url, WebSocket, clock, holder }) {
     this.#clock = clock;
     this.#holder = holder;

@@ -1,8 +1,6 @@
 import { systemClock, Alarm } from "./clock.js";
 import { newestFirst, VERSION } from "./protocol.js";
 
-/** @import { Clock } from "./clock.js" */
-/** @import { Item, StateFrame, Position } from "./protocol.js" */
 
 /** How many of the newest notifications a page holds: those a snapshot carries. */
 export const WINDOW = 20;

@@ -1,8 +1,5 @@
 import { Alarm } from "./clock.js";
 
-/** @import { Clock } from "./clock.js" */
-/** @import { Transport } from "./mailbox.js" */
-/** @import { Position, StateFrame } from "./protocol.js" */
 
 /** How long a leader that nobody has heard is believed in, and then has for an answer. */
 const SILENCE = 15_000;
@@ -15,34 +12,6 @@ const STEALS = 3;
 const STEALS_WITHIN = 600_000;
 
 const FOCUS_ANSWER = 200;
-
-/**
- * What a tab may ask of the leader: methods of the connection.
- * @typedef {"wake" | "refresh" | "expire" | "check"} Wish
- *
- * What tabs tell each other. A `term` is the leader's: who led later has a higher one.
- * @typedef {{type: "ping", position: Position}
- *   | {type: "pong", term: number, isHidden: boolean, frame: StateFrame | null, transport: Transport}
- *   | {type: "transport", term: number, transport: Transport}
- *   | {type: "frame", term?: number, frame: StateFrame}
- *   | {type: "wish", wish: Wish}
- *   | {type: "signed-out", session: string}
- *   | {type: "who-has-focus"} | {type: "focused"}} Message
- *
- * @typedef {object} TabsHolder
- * @property {() => Position} position
- * @property {() => Transport} transport
- * @property {(position: Position) => StateFrame | null} onPing What a tab that holds
- *   this lacks.
- * @property {() => void} onLead
- * @property {() => void} onFollow
- * @property {(frame: StateFrame) => void} onFrame
- * @property {(transport: Transport) => void} onTransport Of the leader.
- * @property {(wish: Wish) => void} onWish
- * @property {(session: string) => void} onSignedOut
- * @property {(session: string) => void} onNewcomer A tab of another session is there;
- *   empty: of another person.
- */
 
 /**
  * The tabs of one person and browser: one of them leads, holds the connection and tells
@@ -78,17 +47,7 @@ export class Tabs {
   /** Who waits to hear whether a tab has the focus. @type {((isFocused: boolean) => void)[]} */
   #curious = [];
 
-  /**
-   * @param {object} options
-   * @param {string} options.mount Two mailboxes of one origin don't mix.
-   * @param {string} options.user
-   * @param {string} options.session
-   * @param {TabsHolder} options.holder
-   * @param {Clock} options.clock
-   * @param {LockManager | null} [options.locks] Null: there are none.
-   * @param {typeof globalThis.BroadcastChannel | null} [options.Channel]
-   * @param {Document} [options.page]
-   */
+  /** @param {TabsOptions} options */
   constructor({
     mount,
     user,
@@ -170,7 +129,7 @@ export class Tabs {
   }
 
   tellSignedOut() {
-    this.#post({ type: "signed-out", session: this.#session });
+    this.#post({ type: "signed-out" });
   }
 
   /** @param {Wish} wish */
@@ -284,12 +243,12 @@ export class Tabs {
     else this.#question.clear();
   }
 
-  /** @param {Message} message */
+  /** @param {TabMessage} message */
   #post(message) {
     this.#channel?.postMessage({ ...message, user: this.#user, session: this.#session });
   }
 
-  /** @param {Message & {user: string, session: string}} message Of any script of this origin. */
+  /** @param {TabMessage & {user: string, session: string}} message Of any script of this origin. */
   #receive(message) {
     if (typeof message?.type !== "string") return;
     if (message.user !== this.#user) {
@@ -324,7 +283,7 @@ export class Tabs {
         if (this.isLeader) this.#holder.onWish(message.wish);
         break;
       case "signed-out":
-        if (message.session === this.#session) this.#holder.onSignedOut(message.session);
+        if (message.session === this.#session) this.#holder.onSignedOut();
         break;
       case "who-has-focus":
         if (this.#page.hasFocus()) this.#post({ type: "focused" });

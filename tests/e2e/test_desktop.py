@@ -352,6 +352,8 @@ def test_31_what_is_read_elsewhere_goes(site: Site, visit: Visit) -> None:
     desktop.expect_open("three")
     site.notify(ada, "four")
     desktop.expect_open("three", "four")
+    # What has not been shown there is not marked.
+    other.bell.pill.click()
     other.bell.read_all.click()
     desktop.expect_open()
     assert other.shown() == []
