@@ -3,7 +3,6 @@ import { newestFirst } from "./protocol.js";
 import { relativeTime } from "./relative-time.js";
 import { clone, part, setText } from "./template.js";
 
-
 let panels = 0;
 
 /** The dropdown: header, newest notifications, and the states in which there are none. */

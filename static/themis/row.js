@@ -3,7 +3,6 @@ import { Note } from "./note.js";
 import { fullTime, relativeTime } from "./relative-time.js";
 import { clone, part, setText } from "./template.js";
 
-
 const LEVELS = ["info", "success", "warning", "danger"];
 
 /** One notification: an `<li>` of the list page, or one made for the panel, that follows its item. */

@@ -5,6 +5,7 @@ from playwright.sync_api import Route, expect
 from tests.conftest import PageErrors
 from tests.e2e.conftest import Visit, on_both_sites, on_embedded_site
 from tests.e2e.sites import Site
+from tests.waiting import wait_until
 
 
 @on_both_sites
@@ -29,7 +30,7 @@ def test_3_rows_do_not_move_away_from_who_is_at_them(site: Site, visit: Visit) -
     bell.expect_titles("five", "four", "three", "two", "one")
     expect(bell.pill).to_be_hidden()
     expect(bell.row("five").get_by_role("link")).to_be_focused()
-    assert site.unread(ada) == ["three", "four", "five"]
+    wait_until(lambda: site.unread(ada) == ["three", "four", "five"])
 
 
 @on_embedded_site
