@@ -35,6 +35,7 @@ def run(work: Work, peer: type[Peer], rig: Rig, size: Size) -> dict[str, Any]:
     try:
         with staged(peer, rig, size) as stage:
             found["figures"] = work.measure(stage)
+            found["expected"] = stage.expected
             found["lost"] = stage.lost
             found["extra"] = stage.extra
             found["failed"] = stage.failed
@@ -85,13 +86,16 @@ def main() -> int:
     peers = chosen_peers(asked.peers)
     with Rig(size) as rig:
         all_found = results.describe(rig, asked.size, size) | {"runs": []}
+        path = results.write(all_found, asked.out)
         for work in (WORKS[name] for name in asked.works):
             for number in range(1, 1 + size.rounds):
                 for peer in filter(work.is_for, peers):
                     found = {"round": number} | run(work, peer, rig, size)
                     show(found)
                     all_found["runs"].append(found)
-    print(f"Written to {results.write(all_found, asked.out)}")
+                    # Each time, so that an interrupted hour is not lost.
+                    path = results.write(all_found, asked.out)
+    print(f"Written to {path}")
     return int(any("error" in found for found in all_found["runs"]))
 
 

@@ -34,6 +34,10 @@ class Size:
     calls: int
     # Notifications that each user has before anything begins.
     held: int = 3
+    # How long everything is left alone before it is measured; and between the last
+    # handshake and the look at the memory.
+    settle_seconds: float = 0.5
+    idle_seconds: float = 3
 
     @property
     def users(self) -> int:
@@ -84,5 +88,7 @@ SIZES = {
         polls=20,
         polling_users=5,
         calls=10,
+        settle_seconds=0.05,
+        idle_seconds=0.05,
     ),
 }

@@ -6,7 +6,7 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from benchmarks.cores import cpu_seconds
@@ -18,8 +18,13 @@ from benchmarks.sizes import WARMERS, Size
 # After so long without an arrival what is missing is lost: longer than Themis takes to
 # repair a push that its broker has dropped.
 QUIET_SECONDS = 20
-# How long everything is left alone before it is measured.
-SETTLE_SECONDS = 0.5
+
+
+@dataclass(slots=True)
+class Window:
+    """While something is measured; the wait for what is lost is no part of it."""
+
+    seconds: float = 0.0
 
 
 class Stage:
@@ -51,7 +56,8 @@ class Stage:
         self._number = 1
         # How much of a core each process used while something was measured.
         self.shares: dict[str, dict[str, float]] = {}
-        # What did not arrive, what did twice, and connections that failed.
+        # What did not arrive, of how many; what did twice; connections that failed.
+        self.expected = 0
         self.lost = 0
         self.extra = 0
         self.failed = 0
@@ -100,6 +106,7 @@ class Stage:
     def collect(self, *, times: bool = False) -> Any:
         """Wait for what is expected; count what doesn't come."""
         arrived = self._client.ask("collect", quiet=QUIET_SECONDS, times=times)
+        self.expected += arrived["expected"]
         self.lost += arrived["expected"] - arrived["arrived"]
         self.extra += arrived["extra"]
         return arrived
@@ -122,14 +129,15 @@ class Stage:
     # Measuring
 
     @contextmanager
-    def measured(self, name: str) -> Iterator[None]:
-        """Note how busy each process is in the block."""
+    def measured(self, name: str) -> Iterator[Window]:
+        """Note how busy each process is in the block; its seconds may be corrected."""
         before = {who: cpu_seconds(pid) for who, pid in self._processes.items()}
+        window = Window()
         began = time.monotonic()
-        yield
-        took = time.monotonic() - began
+        yield window
+        seconds = window.seconds or time.monotonic() - began
         self.shares[name] = {
-            who: round((cpu_seconds(pid) - before[who]) / took, 3)
+            who: round((cpu_seconds(pid) - before[who]) / seconds, 3)
             for who, pid in self._processes.items()
         }
 
@@ -151,9 +159,10 @@ class Stage:
         if self.lost or self.failed:
             message = f"{self.lost} lost, {self.failed} failed when warming up"
             raise RuntimeError(message)
+        self.expected = self.extra = 0
 
     def _settle(self) -> None:
-        time.sleep(SETTLE_SECONDS)
+        time.sleep(self.size.settle_seconds)
 
 
 @contextmanager

@@ -9,7 +9,7 @@ import sys
 from dataclasses import dataclass
 from typing import ClassVar
 
-from benchmarks.cores import on_server_core
+from benchmarks.cores import family, on_server_core
 from benchmarks.load.crowd import Door
 from tests.processes import PrivateProcess
 
@@ -78,6 +78,10 @@ class Peer(PrivateProcess):
             socket.create_connection(("127.0.0.1", self.port), 2).close()
             return True
         return False
+
+    def _family(self) -> list[int]:
+        # A server may have workers, which would live on.
+        return family(self.pid) if self.running else []
 
 
 def daphne(application: str, port: int) -> list[str]:

@@ -14,11 +14,11 @@ def measure(stage: Stage) -> Figures:
         stage.open(count - opened, first=1 + opened)
         opened = count
         first = stage.expect(1, everybody=True)
-        with stage.measured(users(count)):
+        with stage.measured(users(count)) as window:
             sent = stage.bulk(count, first)
             arrived = stage.collect()
-        seconds = arrived["last"] - sent["began"]
-        figures[users(count)] = arrived["arrived"] / seconds
+            window.seconds = arrived["last"] - sent["began"]
+        figures[users(count)] = arrived["arrived"] / window.seconds
     return figures
 
 

@@ -11,10 +11,11 @@ def measure(stage: Stage) -> Figures:
     count = stage.size.connected
     stage.open(count)
     first = stage.expect(count, everybody=False)
-    with stage.measured(users(count)):
+    with stage.measured(users(count)) as window:
         sent = stage.loop(count, first, count)
         arrived = stage.collect()
-    return {users(count): arrived["arrived"] / (arrived["last"] - sent["began"])}
+        window.seconds = arrived["last"] - sent["began"]
+    return {users(count): arrived["arrived"] / window.seconds}
 
 
 WORK = Work(

@@ -8,9 +8,6 @@ from benchmarks.cores import memory
 from benchmarks.stage import Stage
 from benchmarks.works.work import Figures, Work
 
-# Between the last handshake and the look: pings have come and gone by then.
-IDLE_SECONDS = 3
-
 
 def measure(stage: Stage) -> Figures:
     """Connect more and more; the process's own memory, without the kernel's."""
@@ -20,7 +17,7 @@ def measure(stage: Stage) -> Figures:
     for count in stage.size.idle:
         stage.open(count - opened, first=1 + opened)
         opened = count
-        time.sleep(IDLE_SECONDS)
+        time.sleep(stage.size.idle_seconds)
         figures[f"{count:,} sockets"] = (memory(pid) - before) / count / 1024
     return figures
 
