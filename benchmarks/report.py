@@ -1,0 +1,210 @@
+"""
+`make bench-report`: the tables and plots of docs/benchmarks.md, from a file of results.
+
+    python -m benchmarks.report [benchmarks/results/….json]
+
+Takes the last full run, or the last one if none was full.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+from benchmarks import results
+from benchmarks.peers import PEERS
+from benchmarks.plots import Bar, Group, draw
+from benchmarks.summary import Cell, Summary
+from benchmarks.works import WORKS
+from benchmarks.works.work import Work
+
+ROOT = Path(__file__).parent.parent
+PAGE = ROOT / "docs" / "benchmarks.md"
+IMAGES = ROOT / "docs" / "images"
+
+_RESULTS = re.compile(r"(?<=<!-- results -->\n).*(?=<!-- end of results)", re.DOTALL)
+# From here on digits behind the point say nothing.
+_WHOLE = 100
+_TIMES = "\N{MULTIPLICATION SIGN}"
+_TO = "\N{EN DASH}"
+
+
+def main() -> None:
+    """Write the page's part and its plots."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[1])
+    parser.add_argument("file", type=Path, nargs="?", default=results.newest())
+    path = parser.parse_args().file
+    summary = Summary(json.loads(path.read_text()))
+    for work in summary.works():
+        plot = draw(list(to_groups(summary, WORKS[work])), WORKS[work].title)
+        (IMAGES / plot_name(work)).write_text(plot)
+    text = "\n".join(to_markdown(summary, path.name))
+    PAGE.write_text(_RESULTS.sub(lambda _match: f"\n{text}\n", PAGE.read_text()))
+
+
+def plot_name(work: str) -> str:
+    """Return the name of the file that a work's plot has."""
+    return f"benchmark-{work}.svg"
+
+
+def to_markdown(summary: Summary, source: str) -> Iterator[str]:
+    """Give the lines of the page's part."""
+    yield from _origin(summary, source)
+    yield from _overview(summary)
+    for work in summary.works():
+        yield from _section(summary, WORKS[work])
+    yield from _who_was_busy(summary)
+    errors = list(summary.errors())
+    if errors:
+        yield "### What broke off\n"
+        yield from (f"* {error}" for error in errors)
+        yield ""
+
+
+def to_groups(summary: Summary, work: Work) -> Iterator[Group]:
+    """Give a group of bars for each figure of *work*."""
+    for figure in summary.figures(work.key):
+        bars = []
+        for peer in summary.peers(work.key):
+            cell = summary.cell(work.key, peer, figure)
+            if cell is None:
+                continue
+            note = number(cell.value.median)
+            if cell.ratio is not None:
+                note += f"  {ratio(cell.ratio.median)}"
+            if lost := summary.lost_share(work.key, peer):
+                note += f"  {lost:.0%} lost"
+            ours = peer.startswith("themis")
+            spread = cell.value
+            bars.append(
+                Bar(
+                    PEERS[peer].title,
+                    *(spread.median, spread.low, spread.high),
+                    note,
+                    ours,
+                )
+            )
+        yield Group(f"{work.title}, {figure}: {work.unit}", bars)
+
+
+def number(value: float) -> str:
+    """Return *value* with as many digits as mean something."""
+    return f"{value:,.0f}" if value >= _WHOLE else f"{value:.1f}"
+
+
+def ratio(value: float) -> str:
+    """Return how many times the reference's it is."""
+    digits = f"{value:.0f}" if value >= 10 else f"{value:.2g}"  # noqa: PLR2004
+    return digits + _TIMES
+
+
+def _origin(summary: Summary, source: str) -> Iterator[str]:
+    found = summary.found
+    machine, versions = found["machine"], found["versions"]
+    if found["size"] != "full":
+        yield (
+            "**This is no measurement yet: a small run on a busy machine, so that the "
+            "page has its shape.**\n"
+        )
+    changes = " with changes" if found["changed"] else ""
+    yield (
+        f"From `benchmarks/results/{source}`: {found['started'][:10]}, commit "
+        f"`{found['commit'][:10]}`{changes}, {found['sizes']['rounds']} rounds, "
+        f"{machine['processor']}, {machine['cores']} cores, load "
+        f"{machine['load_before']:.1f} before the start. "
+        + ", ".join(f"{name} {version}" for name, version in versions.items())
+        + ".\n"
+    )
+
+
+def _overview(summary: Summary) -> Iterator[str]:
+    """Give the table of ratios: a row for each peer."""
+    columns = [
+        (work, figure)
+        for work in summary.works()
+        for figure in summary.figures(work)
+        # A poll is compared with a poll; what else is answered stands below.
+        if work != "polls" or figure == "poll"
+    ]
+    yield "### At a glance\n"
+    yield "Ratios to stack A. Of memory, latency and calls less is better.\n"
+    titles = [f"{work}, {figure}" for work, figure in columns]
+    yield from _header("System", *titles)
+    for key, peer in PEERS.items():
+        cells = [summary.cell(work, key, figure) for work, figure in columns]
+        if any(cells):
+            yield _row(peer.title, *map(_to_ratio, cells))
+    yield ""
+
+
+def _section(summary: Summary, work: Work) -> Iterator[str]:
+    figures = summary.figures(work.key)
+    better = "more" if work.more_is_better else "less"
+    yield f"### {work.title}\n"
+    yield f"{work.unit[0].upper()}{work.unit[1:]}; {better} is better.\n"
+    yield f"![{work.title}](images/{plot_name(work.key)})\n"
+    ratios = [f"{figure}: ratio (spread)" for figure in figures]
+    header = [part for pair in zip(figures, ratios, strict=True) for part in pair]
+    yield from _header("System", *header, "lost", "twice", "failed")
+    for peer in summary.peers(work.key):
+        parts = []
+        for figure in figures:
+            cell = summary.cell(work.key, peer, figure)
+            parts += ["", ""] if cell is None else [_to_value(cell), _to_spread(cell)]
+        lost = summary.count("lost", work.key, peer)
+        share = f" ({summary.lost_share(work.key, peer):.1%})" if lost else ""
+        counts = [summary.count(kind, work.key, peer) for kind in ("extra", "failed")]
+        yield _row(PEERS[peer].title, *parts, f"{lost:,}{share}", *map(str, counts))
+    yield ""
+
+
+def _who_was_busy(summary: Summary) -> Iterator[str]:
+    """Give the table that shows whether the load was the limit."""
+    yield "### Who was busy\n"
+    yield (
+        "The most of a core that was used while something was measured, and beside "
+        "which system. The load client must stay far from 1; where the second core "
+        "comes near 1, its sender, the database or the broker was the limit, as it "
+        "would be for a host.\n"
+    )
+    yield from _header("Work", "server", "load client", "the second core in all")
+    others = ("client", "sender", "redis", "postgres")
+    for work in summary.works():
+        busiest = (("server",), ("client",), others)
+        shares = [summary.busiest(work, *who) for who in busiest]
+        if not shares[0][1]:
+            continue
+        cells = [f"{share:.2f} ({PEERS[peer].title})" for share, peer in shares]
+        yield _row(WORKS[work].title, *cells)
+    yield ""
+
+
+def _to_value(cell: Cell) -> str:
+    return number(cell.value.median)
+
+
+def _to_ratio(cell: Cell | None) -> str:
+    return "" if cell is None or cell.ratio is None else ratio(cell.ratio.median)
+
+
+def _to_spread(cell: Cell) -> str:
+    if cell.ratio is None:
+        return ""
+    ends = (cell.ratio.low, cell.ratio.median, cell.ratio.high)
+    low, middle, high = map(ratio, ends)
+    return middle if low == high else f"{middle} ({low}{_TO}{high})"
+
+
+def _header(*cells: str) -> list[str]:
+    return [_row(*cells), "|---" * len(cells) + "|"]
+
+
+def _row(*cells: str) -> str:
+    return "| " + " | ".join(cells) + " |"
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""Those who notify: a process each, which inserts the row and tells the users."""

@@ -1,0 +1,1 @@
+"""The Django project of the peers, as `startproject` makes one."""
