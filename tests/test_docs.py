@@ -1296,7 +1296,7 @@ def test_the_attributes_are_those_of_the_template() -> None:
 def test_the_keys_are_those_of_the_list() -> None:
     told = {key for row in table(REFERENCE, "Key") for key in code(row[0])}
     keys = re.findall(
-        r'^  \["([a-z+]+)", "\w+"\],$', _read("static/themis/list.js"), re.MULTILINE
+        r'^  \["([a-z+]+)", "\w+"\],$', _read("static/themis/keys.js"), re.MULTILINE
     )
     assert {key.lower() for key in told} == {*keys, "enter", "?"}
     shown = re.findall(r"<kbd>(.+?)</kbd>", _read("templates/themis/bell.html"))

@@ -1,109 +1,85 @@
 import { LiveRegion, NewsAnnouncer } from "./announcer.js";
-import { DesktopNotifier } from "./desktop.js";
-import { Device } from "./device.js";
 import { ThemisChangeEvent, ThemisNewEvent, ThemisTransportEvent } from "./events.js";
 import { Mailbox } from "./mailbox.js";
-import { Panel } from "./panel.js";
-import { placeAt } from "./placement.js";
 import { countLabel } from "./protocol.js";
-import { Ticker } from "./relative-time.js";
 import { languageOf, part, setText, Texts } from "./template.js";
 
-/** @import { NewItemsEvent } from "./store.js" */
-
 const liveRegion = new LiveRegion();
-const ticker = Ticker.ofPage;
-
-/** What the bell adds to the server's markup, and takes away again. */
-const ADDED = "data-themis-added";
 
 /**
  * The bell. `{% themis_bell %}` renders it around a plain link, which stays the bell
  * without JavaScript; upgraded, a button with a panel takes the link's place.
- *
- * Attributes: `data-state-url`, `data-notifications-url`, `data-list-url`, `data-mount-url`,
- * `data-socket-url` (empty: no socket), `data-poll-interval` (seconds, 0 = never),
- * `data-unread`, `data-user`, `data-csrf-token`. Parts and texts: see `templates/themis/bell.html`.
- *
- * Events, each once per page however many bells it has: "themis:change",
- * "themis:new" and "themis:transport" (see `events.js`).
  */
 export class ThemisBellElement extends HTMLElement {
-  /** @type {AbortController | null} */
-  #lifetime = null;
-  /** @type {Surroundings | null} */
-  #surroundings = null;
+  /** What the list on the same page shares with the bell; null while it is in no page. @type {Surroundings | null} */
+  surroundings = null;
+  #lifetime = new AbortController();
   /** @type {HTMLButtonElement | null} */
   #button = null;
   /** @type {Panel | null} */
   #panel = null;
 
-  /**
-   * @param {string} [tag]
-   * @param {CustomElementRegistry} [registry]
-   */
-  static define(tag = "themis-bell", registry = customElements) {
-    if (registry.get(tag) === undefined) registry.define(tag, this);
+  static define(tag = "themis-bell") {
+    if (!customElements.get(tag)) customElements.define(tag, this);
   }
 
   /** Unread notifications; 10,000 means more than 9,999. */
   get unread() {
-    return this.#surroundings?.mailbox.unread ?? Number(this.dataset.unread ?? 0);
+    return this.surroundings?.mailbox.unread ?? Number(this.dataset.unread ?? 0);
   }
 
   /** The epoch of the mailbox that the page holds; null before the first frame. */
   get epoch() {
-    return this.#surroundings?.mailbox.position.epoch ?? null;
+    return this.surroundings?.mailbox.position.epoch ?? null;
   }
 
-  /** The revision of the mailbox that the page holds. */
   get revision() {
-    return this.#surroundings?.mailbox.position.revision ?? 0;
+    return this.surroundings?.mailbox.position.revision ?? 0;
   }
 
   /** How the page hears of changes now. */
   get transport() {
-    return this.#surroundings?.mailbox.transport.state ?? "stopped";
-  }
-
-  /** What the list on the same page shares with the bell; null while it is in no page. */
-  get surroundings() {
-    return this.#surroundings;
+    return this.surroundings?.mailbox.transport.state ?? "stopped";
   }
 
   connectedCallback() {
     // A page cache copies the markup as it was; begin from what the server rendered.
-    for (const added of this.querySelectorAll(`[${ADDED}]`)) added.remove();
-    const lifetime = new AbortController();
-    this.#lifetime = lifetime;
+    this.#removeAdded();
+    this.#lifetime = new AbortController();
+    const { signal } = this.#lifetime;
     const mailbox = Mailbox.at(this.#config());
-    this.#surroundings = {
+    this.surroundings = {
       mailbox,
       templates: this,
       texts: new Texts(this, languageOf(this)),
       mountUrl: this.dataset.mountUrl ?? "",
-      ticker,
       say: (text) => liveRegion.say(text),
     };
     liveRegion.prepare();
-    if ("popover" in HTMLElement.prototype) this.#addButton(lifetime.signal);
-    this.#listen(mailbox, lifetime.signal);
+    if ("popover" in HTMLElement.prototype) this.#addButton(signal);
+    mailbox.addEventListener("change", () => this.#changed(), { signal });
+    mailbox.addEventListener("new", (event) => this.#rang(/** @type {NewItemsEvent} */ (event).items), { signal });
+    mailbox.addEventListener("transport", () => this.#transported(), { signal });
+    new NewsAnnouncer(mailbox, (count) => this.#announce(count), { signal });
     mailbox.retain(this);
     this.#render();
   }
 
   disconnectedCallback() {
-    this.#lifetime?.abort();
-    this.#panel?.closed();
-    this.#button?.remove();
-    this.#panel?.element.remove();
+    this.#lifetime.abort();
+    this.#removeAdded();
     this.#button = null;
     this.#panel = null;
     this.querySelector('[data-themis="link"]')?.removeAttribute("hidden");
-    this.#surroundings?.mailbox.release(this);
-    this.#surroundings = null;
+    this.surroundings?.mailbox.release(this);
+    this.surroundings = null;
   }
 
+  #removeAdded() {
+    for (const added of this.querySelectorAll("[data-themis-added]")) added.remove();
+  }
+
+  /** @returns {MailboxConfig} */
   #config() {
     const { mountUrl = "", stateUrl = "", notificationsUrl = "", socketUrl = "" } = this.dataset;
     const { user = "", session = "", csrfToken = "", csrfCookie = "", pollInterval, unread } = this.dataset;
@@ -124,64 +100,42 @@ export class ThemisBellElement extends HTMLElement {
   /** @param {AbortSignal} signal */
   #addButton(signal) {
     const link = part(this, "link");
-    const panel = new Panel(this.#shared, signal);
     const button = document.createElement("button");
     button.type = "button";
     button.className = link.className;
     button.append(...link.cloneNode(true).childNodes);
     button.setAttribute("aria-expanded", "false");
-    button.setAttribute("aria-controls", panel.element.id);
-    button.popoverTargetElement = panel.element;
-    button.setAttribute(ADDED, "");
-    panel.element.setAttribute(ADDED, "");
+    button.dataset.themisAdded = "";
     this.#button = button;
-    this.#panel = panel;
     link.hidden = true;
-    link.after(button, panel.element);
-
-    panel.element.addEventListener("beforetoggle", (event) => this.#toggling(event.newState === "open"), { signal });
-    panel.element.addEventListener("toggle", (event) => this.#toggled(event.newState === "open"), { signal });
+    link.after(button);
+    const prepare = () => void this.#makePanel(button, signal).catch(() => {});
+    button.addEventListener("pointerenter", prepare, { signal });
+    button.addEventListener("focus", prepare, { signal });
+    button.addEventListener("click", (event) => this.#press(event, signal), { signal });
     this.addEventListener("focusout", (event) => this.#focusLeaves(event), { signal });
-    // Coming back from where a notification led must not find the panel open.
-    addEventListener("pagehide", () => panel.element.hidePopover(), { signal });
-    addEventListener("resize", () => this.#place(), { signal });
-    const scrolled = (/** @type {Event} */ { target }) => {
-      if (!(target instanceof Node) || !panel.element.contains(target)) this.#place();
-    };
-    addEventListener("scroll", scrolled, { signal, capture: true, passive: true });
   }
 
-  /**
-   * @param {Mailbox} mailbox
-   * @param {AbortSignal} signal
-   */
-  #listen(mailbox, signal) {
-    mailbox.addEventListener("change", () => this.#changed(), { signal });
-    mailbox.addEventListener("new", (event) => this.#rang(/** @type {NewItemsEvent} */ (event).items), { signal });
-    mailbox.addEventListener("transport", () => this.#transported(), { signal });
-    new NewsAnnouncer(mailbox, (count) => this.#announce(count), { signal });
-    DesktopNotifier.serve(mailbox, {
-      device: new Device(this.dataset.user ?? ""),
-      texts: this.#shared.texts,
-      mountUrl: this.dataset.mountUrl ?? "",
-    });
+  /** Who is about to open the panel loads it. @param {HTMLButtonElement} button @param {AbortSignal} signal */
+  async #makePanel(button, signal) {
+    const { Panel } = await import("./panel.js");
+    if (this.#panel === null && !signal.aborted) {
+      this.#panel = new Panel(this.#shared, button, signal);
+      this.#panel.element.dataset.themisAdded = "";
+    }
+    return this.#panel;
   }
 
-  /** @param {boolean} isOpening */
-  #toggling(isOpening) {
-    if (isOpening) this.#panel?.render();
-    else this.#panel?.closed();
-  }
-
-  /** @param {boolean} isOpen */
-  #toggled(isOpen) {
-    this.#button?.setAttribute("aria-expanded", String(isOpen));
-    if (!isOpen) return;
-    this.#panel?.opened();
-    this.#place();
-    const mailbox = this.#shared.mailbox;
-    // Nothing has been heard yet and nothing may come by itself: asked for by hand.
-    if (!mailbox.isLoaded && mailbox.transport.state !== "connecting") mailbox.refresh();
+  /** Once there is a panel, the browser opens and closes it. @param {MouseEvent} event @param {AbortSignal} signal */
+  async #press(event, signal) {
+    if (this.#panel !== null || this.#button === null) return;
+    event.preventDefault();
+    try {
+      const panel = await this.#makePanel(this.#button, signal);
+      panel?.element.togglePopover();
+    } catch {
+      part(this, "link").click();
+    }
   }
 
   /** @param {FocusEvent} event */
@@ -190,14 +144,18 @@ export class ThemisBellElement extends HTMLElement {
     if (relatedTarget instanceof Node && !this.contains(relatedTarget)) this.#panel?.element.hidePopover();
   }
 
-  #place() {
-    if (this.#panel?.isOpen && this.#button !== null) placeAt(this.#panel.element, this.#button);
+  #changed() {
+    const { mailbox } = this.#shared;
+    this.#render();
+    this.#tell(new ThemisChangeEvent(mailbox.unread, mailbox.items));
+    if (mailbox.desktop) void this.#serveDesktop();
   }
 
-  #changed() {
-    this.#render();
-    const { unread, items } = this.#shared.mailbox;
-    this.#tell(new ThemisChangeEvent(unread, items));
+  async #serveDesktop() {
+    const { mailbox, texts, mountUrl } = this.#shared;
+    const { user = "" } = this.dataset;
+    const { DesktopNotifier } = await import("./desktop.js");
+    DesktopNotifier.serve(mailbox, { user, texts, mountUrl });
   }
 
   /** @param {Item[]} items */
@@ -214,16 +172,16 @@ export class ThemisBellElement extends HTMLElement {
     this.#tell(new ThemisTransportEvent(this.#shared.mailbox.transport));
   }
 
-  /** @param {Event} event */
+  /** Once per page, however many bells it has. @param {Event} event */
   #tell(event) {
     if (this.#shared.mailbox.isSpokenForBy(this)) this.dispatchEvent(event);
   }
 
   /** @param {number} count */
   #announce(count) {
-    if (!this.#shared.mailbox.isSpokenForBy(this)) return;
-    const { texts } = this.#shared;
-    liveRegion.say(texts.get("announcement", { new: texts.count("new", count), unread: texts.count("unread", this.unread) }));
+    const { mailbox, texts, say } = this.#shared;
+    if (!mailbox.isSpokenForBy(this)) return;
+    say(texts.get("announcement", { new: texts.count("new", count), unread: texts.count("unread", this.unread) }));
   }
 
   #render() {
@@ -241,7 +199,7 @@ export class ThemisBellElement extends HTMLElement {
   }
 
   get #shared() {
-    if (this.#surroundings === null) throw new Error("The bell is not in the page.");
-    return this.#surroundings;
+    if (this.surroundings === null) throw new Error("The bell is not in the page.");
+    return this.surroundings;
   }
 }

@@ -1,5 +1,3 @@
 import { ThemisBellElement } from "./bell.js";
-import { ThemisInboxElement } from "./inbox.js";
 
 ThemisBellElement.define();
-ThemisInboxElement.define();

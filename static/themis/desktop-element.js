@@ -1,7 +1,6 @@
 import { Device } from "./device.js";
 import { languageOf, part, setText, Texts } from "./template.js";
 
-
 /** The field of the form around it that says whether the account wants them. */
 const ACCOUNT = "browser_notifications_enabled";
 
@@ -10,22 +9,15 @@ const TIMEOUT = 15_000;
 /**
  * Desktop notifications on this device: what becomes of them, and what can be done about
  * it. Only the button asks the browser. Stands in the form of the preferences page,
- * hidden without JavaScript; parts and texts: see `templates/themis/_desktop.html`.
- *
- * Attributes: `data-user`, `data-preferences-url`, `data-csrf-token`.
+ * hidden without JavaScript.
  */
 export class DesktopElement extends HTMLElement {
-  /** @type {AbortController | null} */
-  #lifetime = null;
+  #lifetime = new AbortController();
   #device = new Device("");
   #hasFailed = false;
 
-  /**
-   * @param {string} [tag]
-   * @param {CustomElementRegistry} [registry]
-   */
-  static define(tag = "themis-desktop", registry = customElements) {
-    if (registry.get(tag) === undefined) registry.define(tag, this);
+  static define(tag = "themis-desktop") {
+    if (!customElements.get(tag)) customElements.define(tag, this);
   }
 
   connectedCallback() {
@@ -48,7 +40,7 @@ export class DesktopElement extends HTMLElement {
   }
 
   disconnectedCallback() {
-    this.#lifetime?.abort();
+    this.#lifetime.abort();
   }
 
   get #texts() {
@@ -95,7 +87,6 @@ export class DesktopElement extends HTMLElement {
           "X-CSRFToken": csrfToken,
         },
         body: JSON.stringify({ [ACCOUNT]: true }),
-        credentials: "same-origin",
         signal: AbortSignal.timeout(TIMEOUT),
       });
       return response.ok;
@@ -127,10 +118,7 @@ export class DesktopElement extends HTMLElement {
   }
 }
 
-/**
- * @param {() => void} update
- * @param {AbortSignal} signal
- */
+/** @param {() => void} update @param {AbortSignal} signal */
 async function followPermission(update, signal) {
   try {
     const status = await navigator.permissions.query({ name: "notifications" });

@@ -1,9 +1,8 @@
 import { Alarm, systemClock } from "./clock.js";
+import { Device } from "./device.js";
 import { openUrl } from "./links.js";
 import { newestFirst } from "./protocol.js";
 import { WINDOW } from "./store.js";
-
-/** @import { NewItemsEvent } from "./store.js" */
 
 /** What arrives within this time arrives together. */
 const GATHER = 400;
@@ -30,22 +29,14 @@ export class DesktopNotifier {
   /** @type {WeakSet<DesktopMailbox>} */
   static #served = new WeakSet();
 
-  /**
-   * Serve this mailbox, once, however many bells it has.
-   *
-   * @param {DesktopMailbox} mailbox
-   * @param {DesktopOptions} options
-   */
+  /** Once, however many bells it has. @param {DesktopMailbox} mailbox @param {DesktopOptions} options */
   static serve(mailbox, options) {
     if (!this.#served.has(mailbox)) new this(mailbox, options);
     this.#served.add(mailbox);
   }
 
-  /**
-   * @param {DesktopMailbox} mailbox
-   * @param {DesktopOptions} options
-   */
-  constructor(mailbox, { device, texts, mountUrl, clock = systemClock }) {
+  /** @param {DesktopMailbox} mailbox @param {DesktopOptions} options */
+  constructor(mailbox, { user = "", device = new Device(user), texts, mountUrl, clock = systemClock }) {
     this.#mailbox = mailbox;
     this.#device = device;
     this.#texts = texts;
@@ -75,11 +66,7 @@ export class DesktopNotifier {
     return this.#mailbox.isLeader && this.#mailbox.desktop && this.#device.state === "on";
   }
 
-  /**
-   * Whether it is unread still, as far as this page can know.
-   *
-   * @param {Item} item
-   */
+  /** Whether it is unread still, as far as this page can know. @param {Item} item */
   #isNews(item) {
     const { items, unread } = this.#mailbox;
     const held = items.find(({ id }) => id === item.id);
@@ -110,12 +97,7 @@ export class DesktopNotifier {
     this.#show(items, title, "", new URL(this.#mountUrl, location.href).href);
   }
 
-  /**
-   * @param {Item[]} items What it tells of, newest first.
-   * @param {string} title
-   * @param {string} body
-   * @param {string} url
-   */
+  /** @param {Item[]} items What it tells of. @param {string} title @param {string} body @param {string} url */
   #show(items, title, body, url) {
     // Of two pages that don't know of each other the second replaces what the first shows.
     const tag = `themis:${this.#device.user}:${items[0]?.id}`;

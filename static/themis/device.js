@@ -6,10 +6,7 @@ export class Device {
   /** @type {typeof globalThis.Notification | undefined} */
   #Notification;
 
-  /**
-   * @param {string} user Whose page it is: `data-user`.
-   * @param {typeof globalThis.Notification} [Notification]
-   */
+  /** @param {string} user @param {typeof globalThis.Notification} [Notification] */
   constructor(user, Notification = globalThis.Notification) {
     this.user = user;
     this.#Notification = Notification;
@@ -43,11 +40,7 @@ export class Device {
     this.#keep("hide-content", isHidden);
   }
 
-  /**
-   * @param {string} title
-   * @param {NotificationOptions} options
-   * @returns {Notification | null} Null where pages have the API but may not use it.
-   */
+  /** Null where pages have the API but may not use it. @param {string} title @param {NotificationOptions} options */
   show(title, options) {
     try {
       // The direction is that of the text, which people have written in any language.
@@ -68,10 +61,7 @@ export class Device {
     }
   }
 
-  /**
-   * @param {string} flag
-   * @param {boolean} isSet
-   */
+  /** @param {string} flag @param {boolean} isSet */
   #keep(flag, isSet) {
     const key = `themis:${this.user}:${flag}`;
     try {

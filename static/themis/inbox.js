@@ -1,39 +1,29 @@
-import { matches, NotificationList } from "./list.js";
+import { isNarrowed, matches } from "./filters.js";
+import { NotificationList } from "./list.js";
 import { newestFirst } from "./protocol.js";
+import { Ticker } from "./relative-time.js";
 import { part, setText } from "./template.js";
-
-/** @import { ThemisBellElement } from "./bell.js" */
-/** @import { FrameEvent } from "./connection.js" */
-/** @import { NewItemsEvent } from "./store.js" */
 
 /**
  * The list page, which the server renders and which works as it is. With a bell on the
  * same page its rows follow what happens, and its forms are dealt with in place.
- *
- * Attributes: `data-epoch`, `data-revision`: the state that the list was rendered at;
- * `data-state`, `data-level`, `data-source-app`: its filters.
  */
 export class ThemisInboxElement extends HTMLElement {
-  /** @type {AbortController | null} */
-  #lifetime = null;
-  /** @type {AbortController | null} */
-  #joined = null;
+  #lifetime = new AbortController();
+  #joined = new AbortController();
   /** @type {Surroundings | null} */
   #surroundings = null;
   /** @type {NotificationList | null} */
   #list = null;
   /** What the rows show, as far as the server told. @type {Map<string, RowItem>} */
   #items = new Map();
+  /** What has been taken in, at first what the server rendered. */
   #epoch = "";
   #revision = 0;
   #news = 0;
 
-  /**
-   * @param {string} [tag]
-   * @param {CustomElementRegistry} [registry]
-   */
-  static define(tag = "themis-inbox", registry = customElements) {
-    if (registry.get(tag) === undefined) registry.define(tag, this);
+  static define(tag = "themis-inbox") {
+    if (!customElements.get(tag)) customElements.define(tag, this);
   }
 
   connectedCallback() {
@@ -45,19 +35,19 @@ export class ThemisInboxElement extends HTMLElement {
   }
 
   disconnectedCallback() {
-    this.#lifetime?.abort();
-    this.#joined?.abort();
+    this.#lifetime.abort();
+    this.#joined.abort();
     this.#surroundings = null;
   }
 
   /** @param {EventTarget | null} bell */
   #join(bell) {
-    const { surroundings } = /** @type {ThemisBellElement} */ (bell ?? {});
+    const { surroundings } = /** @type {Bell} */ (bell ?? {});
     if (!surroundings || !this.isConnected || surroundings.mailbox === this.#surroundings?.mailbox) return;
-    this.#joined?.abort();
+    this.#joined.abort();
     this.#joined = new AbortController();
     const { signal } = this.#joined;
-    const { mailbox, ticker } = surroundings;
+    const { mailbox } = surroundings;
     this.#surroundings = surroundings;
     this.#epoch = this.dataset.epoch ?? "";
     this.#revision = Number(this.dataset.revision);
@@ -70,8 +60,8 @@ export class ThemisInboxElement extends HTMLElement {
     mailbox.addEventListener("new", (event) => this.#ring(/** @type {NewItemsEvent} */ (event).items), { signal });
     this.addEventListener("submit", (event) => this.#submit(event), { signal });
     const tick = () => list.updateTimes(mailbox.now());
-    ticker.add(tick);
-    signal.addEventListener("abort", () => ticker.delete(tick));
+    Ticker.ofPage.add(tick);
+    signal.addEventListener("abort", () => Ticker.ofPage.delete(tick));
     if (mailbox.isLoaded && mailbox.position.revision !== this.#revision) part(this, "aged").hidden = false;
     this.#render();
   }
@@ -127,24 +117,19 @@ export class ThemisInboxElement extends HTMLElement {
 
   /** @param {number} unread */
   #offer(unread) {
-    const form = this.#bulk;
-    if (form === null) return;
-    const isNarrow = isNarrowed(this.dataset);
     const rows = this.#list?.items ?? [];
     const hasUnread = rows.some(({ id, read_at }) => read_at === null && !this.#list?.hasMoved(id));
     // What arrived since is no part of it.
-    const hasMore = unread > this.#news && !isNarrow;
+    const hasMore = unread > this.#news && !isNarrowed(this.dataset);
+    /** @type {Record<string, boolean>} */
     const offered = { read: hasUnread || hasMore, dismiss: unread === 0 && rows.length > 0 };
-    for (const button of form.querySelectorAll("button")) {
-      button.hidden = !offered[/** @type {"read" | "dismiss"} */ (button.value)];
-    }
+    for (const button of this.#bulk?.querySelectorAll("button") ?? []) button.hidden = !offered[button.value];
   }
 
   /** @param {SubmitEvent} event */
   #submit(event) {
-    const form = this.#bulk;
     const { mailbox } = this.#surroundings ?? {};
-    if (form === null || event.target !== form || !mailbox || mailbox.transport.isSignedOut) return;
+    if (event.target !== this.#bulk || !mailbox || mailbox.transport.isSignedOut) return;
     const { value } = /** @type {HTMLButtonElement} */ (event.submitter);
     // The rest leads to another list, which the server shows.
     if (value !== "read" || isNarrowed(this.dataset) || mailbox.position.epoch !== this.dataset.epoch) return;
@@ -156,9 +141,9 @@ export class ThemisInboxElement extends HTMLElement {
 
   #markAllRead() {
     const upTo = Number(this.dataset.revision);
-    const ids = [...this.#items.values()].filter((item) => item.read_at === null && item.created_revision <= upTo);
-    void this.#list?.readAll(upTo, (at) => {
-      for (const { id } of ids) {
+    const marked = [...this.#items.values()].filter((item) => item.read_at === null && item.created_revision <= upTo);
+    this.#list?.readAll(upTo, (at) => {
+      for (const { id } of marked) {
         const item = this.#items.get(id);
         if (item !== undefined) this.#items.set(id, { ...item, read_at: at });
       }
@@ -166,12 +151,8 @@ export class ThemisInboxElement extends HTMLElement {
     });
   }
 
+  /** @returns {HTMLFormElement | null} */
   get #bulk() {
-    return /** @type {HTMLFormElement | null} */ (this.querySelector('[data-themis="bulk"]'));
+    return this.querySelector('[data-themis="bulk"]');
   }
-}
-
-/** @param {DOMStringMap} filters */
-function isNarrowed({ level, sourceApp }) {
-  return Boolean(level || sourceApp);
 }

@@ -1,53 +1,14 @@
+import { keyAction } from "./keys.js";
 import { Note } from "./note.js";
 import { newestFirst } from "./protocol.js";
 import { readItem, Row } from "./row.js";
 import { clone, part } from "./template.js";
-
-/** @import { Operation } from "./operations.js" */
 
 /** How long what can be undone is left there at least. */
 const UNDO_FOR = 10_000;
 
 /** @type {Record<Verb, Verb>} */
 const OPPOSITE = { read: "unread", unread: "read", dismiss: "restore", restore: "dismiss" };
-
-/** @type {Map<string, Verb | "next" | "previous" | "undo" | "help">} */
-const KEYS = new Map([
-  ["arrowdown", "next"],
-  ["j", "next"],
-  ["arrowup", "previous"],
-  ["k", "previous"],
-  ["e", "dismiss"],
-  ["shift+i", "read"],
-  ["shift+u", "unread"],
-  ["z", "undo"],
-]);
-
-/**
- * What a key does in a list. Nothing where it is part of a text, a shortcut of the
- * browser's, or already dealt with.
- *
- * @param {Pick<KeyboardEvent, "key" | "shiftKey" | "ctrlKey" | "altKey" | "metaKey" | "isComposing" | "defaultPrevented">} event
- */
-export function keyAction({ key, shiftKey, ctrlKey, altKey, metaKey, isComposing, defaultPrevented }) {
-  if (ctrlKey || altKey || metaKey || isComposing || defaultPrevented) return undefined;
-  // A layout has it with shift or without.
-  return key === "?" ? "help" : KEYS.get(`${shiftKey ? "shift+" : ""}${key.toLowerCase()}`);
-}
-
-/**
- * Whether a list with these filters shows a notification.
- *
- * @param {Item} item
- * @param {DOMStringMap} filters
- */
-export function matches({ level, read_at, source }, filters) {
-  return (
-    ["all", read_at === null ? "unread" : "read"].includes(filters.state ?? "") &&
-    (!filters.level || filters.level === level) &&
-    (!filters.sourceApp || filters.sourceApp === source.app)
-  );
-}
 
 /**
  * The notifications of a panel or a page, and what is done with them: shown at once,
@@ -67,7 +28,7 @@ export class NotificationList {
   #moved = new Map();
   /** @type {All | null} */
   #all = null;
-  /** What else failed. @type {{retry: () => unknown} | null} */
+  /** What else failed. @type {{retry(): unknown} | null} */
   #problem = null;
   /** @type {() => unknown} */
   #undo = () => {};
@@ -76,8 +37,7 @@ export class NotificationList {
 
   /**
    * @param {HTMLElement} root Has the parts heading, note and list; rows in it are taken over.
-   * @param {Surroundings} surroundings
-   * @param {AbortSignal} signal
+   * @param {Surroundings} surroundings @param {AbortSignal} signal
    */
   constructor(root, surroundings, signal) {
     this.#surroundings = surroundings;
@@ -103,7 +63,6 @@ export class NotificationList {
     return this.#element.matches(":hover, :focus-within");
   }
 
-  /** Whether something that was done here has not been answered yet. */
   get isBusy() {
     return this.#pending > 0;
   }
@@ -126,13 +85,9 @@ export class NotificationList {
     const left = this.#removeAllBut(shown);
     let next = this.#element.firstElementChild;
     for (const item of [...shown.values()].sort(newestFirst)) {
-      let row = this.#rows.get(item.id);
-      if (row === undefined) {
-        row = new Row(item, this.#surroundings);
-        this.#rows.set(item.id, row);
-      } else if (row.item !== item) {
-        row.update(item);
-      }
+      const row = this.#rows.get(item.id) ?? new Row(item, this.#surroundings);
+      this.#rows.set(item.id, row);
+      if (row.item !== item) row.update(item);
       this.#annotate(row);
       if (row.element === next) next = next.nextElementSibling;
       else this.#element.insertBefore(row.element, next);
@@ -152,18 +107,14 @@ export class NotificationList {
     this.#note.focus();
   }
 
-  /**
-   * @param {number} now The server's time.
-   * @returns {number} How long what it writes stays true.
-   */
+  /** Answers how long what it writes stays true. @param {number} now The server's time. */
   updateTimes(now) {
     return Math.min(Infinity, ...this.#inOrder.map((row) => row.updateTime(now)));
   }
 
   /**
-   * Let go of what was dismissed a while ago, unless the focus is on it.
-   *
-   * @returns {number} How long until there may be more to let go of.
+   * Let go of what was dismissed a while ago, unless the focus is on it. Answers how long
+   * until there may be more to let go of.
    */
   sweep() {
     let wait = Infinity;
@@ -183,12 +134,7 @@ export class NotificationList {
     this.#moved.clear();
   }
 
-  /**
-   * Mark as read what the mailbox held at a revision, and offer to undo it.
-   *
-   * @param {number} upTo
-   * @param {Settle} [settle]
-   */
+  /** Mark as read what the mailbox held at a revision, and offer to undo it. @param {number} upTo @param {Settle} [settle] */
   readAll(upTo, settle) {
     const undo = async () => {
       if (this.#all !== all) return;
@@ -212,24 +158,24 @@ export class NotificationList {
   }
 
   get #inOrder() {
-    return [...this.#element.children].flatMap((element) => this.#rows.get(String(/** @type {HTMLElement} */ (element).dataset.id)) ?? []);
+    return [...this.#element.children].flatMap((element) => this.#rowOf(element) ?? []);
   }
 
-  /** @param {SubmitEvent} event A button of a row. */
+  /** @param {SubmitEvent} event */
   #submit(event) {
     const row = this.#rowOf(event.target);
-    const { mailbox } = this.#surroundings;
     // Signed out, the server shows where to sign in.
-    if (row === undefined || mailbox.transport.isSignedOut) return;
+    if (row === undefined || this.#surroundings.mailbox.transport.isSignedOut) return;
     event.preventDefault();
-    void this.#act(row, /** @type {Verb} */ (/** @type {HTMLButtonElement} */ (event.submitter).value));
+    const { value } = /** @type {HTMLButtonElement} */ (event.submitter);
+    void this.#act(row, /** @type {Verb} */ (value));
   }
 
   /** @param {KeyboardEvent} event */
   #press(event) {
     const action = keyAction(event);
     const row = this.#rowOf(event.target);
-    if (action === undefined || row === undefined || isEditable(event.target)) return;
+    if (action === undefined || row === undefined) return;
     event.preventDefault();
     const rows = this.#inOrder;
     if (action === "next") rows[rows.indexOf(row) + 1]?.focus();
@@ -255,19 +201,14 @@ export class NotificationList {
     help.showPopover();
   }
 
-  /**
-   * @param {Row} row
-   * @param {Verb} verb
-   * @param {Operation} [failed] What is tried again.
-   */
+  /** @param {Row} row @param {Verb} verb @param {Operation} [failed] What is tried again. */
   async #act({ item }, verb, failed) {
     const { mailbox, texts } = this.#surroundings;
     /** @type {Moved} */
     const moved = { verb, item, at: Date.now(), started: null, isUndone: false };
     const isMoved = verb === "dismiss" || verb === "restore";
     if (isMoved) this.#moved.set(item.id, moved);
-    const started =
-      failed === undefined ? mailbox.change(verb, [item.id]) : { operation: failed, finished: mailbox.retry(failed) };
+    const started = failed ? { operation: failed, finished: mailbox.retry(failed) } : mailbox.change(verb, [item.id]);
     moved.started = started;
     this.#problem = null;
     this.#undo = () => (isMoved ? this.#takeBack(moved) : this.#revert(started));
@@ -299,10 +240,7 @@ export class NotificationList {
     return "ids" in selection ? this.#report(mailbox.change(OPPOSITE[verb], selection.ids).finished) : true;
   }
 
-  /**
-   * @param {Promise<boolean>} finished
-   * @param {string} [text] What to say when it worked, instead of the count.
-   */
+  /** @param {Promise<boolean>} finished @param {string} [text] What to say when it worked, instead of the count. */
   async #report(finished, text) {
     const { mailbox, texts, say } = this.#surroundings;
     this.#pending += 1;
@@ -318,7 +256,7 @@ export class NotificationList {
     const { id, title } = row.item;
     const moved = this.#moved.get(id);
     const failed = mailbox.failureOf(id);
-    const words = (/** @type {string} */ said, /** @type {"undo" | "retry"} */ offered) => ({
+    const words = (/** @type {string} */ said, /** @type {string} */ offered) => ({
       text: texts.get(said),
       label: texts.get(offered),
       name: texts.get(`${offered}-of`, { title }),
@@ -370,10 +308,7 @@ export class NotificationList {
     return this.#rows.get(/** @type {Element} */ (target).closest("li")?.dataset.id ?? "");
   }
 
-  /**
-   * @param {Map<string, Item>} wanted
-   * @returns {number | null} The place of the removed row that had the focus.
-   */
+  /** Answers the place of the removed row that had the focus. @param {Map<string, Item>} wanted */
   #removeAllBut(wanted) {
     let left = null;
     let kept = 0;
@@ -388,9 +323,4 @@ export class NotificationList {
     }
     return left;
   }
-}
-
-/** @param {EventTarget | null} target */
-function isEditable(target) {
-  return /** @type {Element} */ (target).closest("input, textarea, select, [contenteditable]") !== null;
 }

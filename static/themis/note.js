@@ -6,32 +6,23 @@ export class Note {
   #leave;
   /** @type {object | null} */
   #about = null;
-  /** @type {() => unknown} */
-  #act = () => {};
 
-  /**
-   * @param {ParentNode} root
-   * @param {() => void} leave Takes the focus when the line goes.
-   */
+  /** @param {ParentNode} root @param {() => void} leave Takes the focus when the line goes. */
   constructor(root, leave) {
     this.element = part(root, "note");
     this.element.hidden = true;
     this.#button = part(this.element, "note-button");
-    this.#button.onclick = () => void this.#act();
     this.#leave = leave;
   }
 
-  /**
-   * @param {object | null} about What it tells of: told once, until it is of another; null = nothing.
-   * @param {NoteContent} [content]
-   */
+  /** @param {object | null} about What it tells of, once; null = nothing. @param {NoteContent} [content] */
   set(about, content) {
     if (about === this.#about) return;
     const hadFocus = this.element.contains(document.activeElement);
     this.#about = about;
     this.element.hidden = about === null;
     if (content !== undefined) {
-      this.#act = content.act;
+      this.#button.onclick = () => void content.act();
       setText(part(this.element, "note-text"), content.text);
       setText(this.#button, content.label);
       this.#button.setAttribute("aria-label", content.name ?? content.label);

@@ -1,13 +1,15 @@
 import { NotificationList } from "./list.js";
+import { placeAt } from "./placement.js";
 import { newestFirst } from "./protocol.js";
-import { relativeTime } from "./relative-time.js";
+import { relativeTime, Ticker } from "./relative-time.js";
 import { clone, part, setText } from "./template.js";
 
 let panels = 0;
 
-/** The dropdown: header, newest notifications, and the states in which there are none. */
+/** The dropdown of a bell: header, newest notifications, and the states in which there are none. */
 export class Panel {
   #surroundings;
+  #button;
   #list;
   #content;
   #readAll;
@@ -16,59 +18,56 @@ export class Panel {
   #isLoading = false;
   #tick = () => this.render();
 
-  /**
-   * @param {Surroundings} surroundings
-   * @param {AbortSignal} signal
-   */
-  constructor(surroundings, signal) {
+  /** @param {Surroundings} surroundings @param {HTMLButtonElement} button Opens it. @param {AbortSignal} signal */
+  constructor(surroundings, button, signal) {
     this.#surroundings = surroundings;
+    this.#button = button;
     const element = clone(surroundings.templates, "panel");
     this.element = element;
     element.id = `themis-panel-${++panels}`;
     const heading = part(element, "heading");
     heading.id = `${element.id}-heading`;
     element.setAttribute("aria-labelledby", heading.id);
+    button.setAttribute("aria-controls", element.id);
+    button.popoverTargetElement = element;
+    button.after(element);
     this.#content = part(element, "content");
     this.#readAll = part(element, "read-all");
     this.#list = new NotificationList(element, surroundings, signal);
 
-    const on = (/** @type {string} */ name, /** @type {() => void} */ act) =>
+    const on = (/** @type {string} */ name, /** @type {() => unknown} */ act) =>
       part(element, name).addEventListener("click", act, { signal });
     on("read-all", () => this.#markAllRead());
     on("refresh", () => surroundings.mailbox.refresh());
     on("pill", () => this.#showHeld());
-    on("more", () => void this.#loadOlder());
+    on("more", () => this.#loadOlder());
     // Not at once: it may be this very panel that is taking a row away.
-    element.addEventListener("focusout", () => queueMicrotask(() => surroundings.ticker.tick()), { signal });
+    element.addEventListener("focusout", () => queueMicrotask(() => Ticker.ofPage.tick()), { signal });
+    element.addEventListener("beforetoggle", ({ newState }) => this.#toggling(newState === "open"), { signal });
+    element.addEventListener("toggle", ({ newState }) => this.#toggled(newState === "open"), { signal });
+    // Coming back from where a notification led must not find it open.
+    addEventListener("pagehide", () => element.hidePopover(), { signal });
+    addEventListener("resize", () => this.#place(), { signal });
+    const scrolled = (/** @type {Event} */ { target }) => element.contains(/** @type {Node} */ (target)) || this.#place();
+    addEventListener("scroll", scrolled, { signal, capture: true, passive: true });
+    signal.addEventListener("abort", () => this.#toggling(false));
   }
 
   get isOpen() {
     return this.element.matches(":popover-open");
   }
 
-  opened() {
-    this.#surroundings.ticker.add(this.#tick);
-  }
-
-  closed() {
-    this.#surroundings.ticker.delete(this.#tick);
-    this.#surroundings.mailbox.older.widen(false);
-    this.#held = 0;
-    this.#list.forget();
-  }
-
-  /** @returns {number} How long what it shows stays true. */
+  /** Answers how long what it shows stays true. */
   render() {
-    const { items, isLoaded, unread, hasOlder, transport } = this.#surroundings.mailbox;
-    const { isStale, isSignedOut } = transport;
+    const { mailbox, texts } = this.#surroundings;
+    const { items, isLoaded, unread, hasOlder, transport } = mailbox;
+    const { isStale, isSignedOut, heardAt } = transport;
     const isWaiting = !isLoaded && !isStale && !isSignedOut;
     if (isSignedOut) this.#list.forget();
     const wait = this.#list.sweep();
     this.#hold(items);
     this.#list.show(items.slice(this.#held));
     const shown = this.#list.items;
-    const texts = this.#surroundings.texts;
-    setText(part(this.element, "pill"), texts.count("pill", this.#held));
     const parts = {
       pill: this.#held > 0,
       empty: isLoaded && shown.length === 0,
@@ -78,20 +77,38 @@ export class Panel {
       more: hasOlder && shown.length > 0,
     };
     for (const [name, isThere] of Object.entries(parts)) part(this.element, name).hidden = !isThere;
+    const heard = heardAt === null ? null : relativeTime(heardAt, Date.now(), texts.language);
+    const stale = heard === null ? texts.get("stale") : texts.get("stale-since", { time: heard.text });
+    setText(part(this.element, "stale-text"), stale);
+    setText(part(this.element, "pill"), texts.count("pill", this.#held));
     this.#content.setAttribute("aria-busy", String(isWaiting || this.#isLoading));
     // Not `disabled`: that would throw the focus of who has just pressed it.
     this.#readAll.setAttribute("aria-disabled", String(unread === 0 || shown.length === 0));
-    return Math.min(wait, this.#writeTimes());
+    return Math.min(wait, heard?.wait ?? Infinity, this.#list.updateTimes(mailbox.now()));
   }
 
-  /** @returns {number} How long what it writes stays true. */
-  #writeTimes() {
-    const { mailbox, texts } = this.#surroundings;
-    const { heardAt } = mailbox.transport;
-    const heard = heardAt === null ? null : relativeTime(heardAt, Date.now(), texts.language);
-    const text = heard === null ? texts.get("stale") : texts.get("stale-since", { time: heard.text });
-    setText(part(this.element, "stale-text"), text);
-    return Math.min(heard?.wait ?? Infinity, this.#list.updateTimes(mailbox.now()));
+  /** @param {boolean} isOpening */
+  #toggling(isOpening) {
+    if (isOpening) return this.render();
+    Ticker.ofPage.delete(this.#tick);
+    this.#surroundings.mailbox.older.widen(false);
+    this.#held = 0;
+    return this.#list.forget();
+  }
+
+  /** @param {boolean} isOpen */
+  #toggled(isOpen) {
+    this.#button.setAttribute("aria-expanded", String(isOpen));
+    if (!isOpen) return;
+    Ticker.ofPage.add(this.#tick);
+    this.#place();
+    const { mailbox } = this.#surroundings;
+    // Nothing has been heard yet and nothing may come by itself: asked for by hand.
+    if (!mailbox.isLoaded && mailbox.transport.state !== "connecting") mailbox.refresh();
+  }
+
+  #place() {
+    if (this.isOpen) placeAt(this.element, this.#button);
   }
 
   /** @param {Item[]} items */
@@ -113,7 +130,7 @@ export class Panel {
 
   #markAllRead() {
     if (this.#readAll.getAttribute("aria-disabled") === "true") return;
-    void this.#list.readAll(Math.max(...this.#list.items.map((item) => item.created_revision)));
+    this.#list.readAll(Math.max(...this.#list.items.map((item) => item.created_revision)));
   }
 
   async #loadOlder() {
@@ -126,11 +143,8 @@ export class Panel {
     const added = await mailbox.older.load();
     this.#isLoading = false;
     this.render();
-    if (added === null) {
-      this.#list.fail(() => void this.#loadOlder());
-    } else {
-      this.#list.focus(place);
-      say(texts.count("loaded", added));
-    }
+    if (added === null) return this.#list.fail(() => void this.#loadOlder());
+    this.#list.focus(place);
+    say(texts.count("loaded", added));
   }
 }

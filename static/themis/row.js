@@ -8,42 +8,37 @@ const LEVELS = ["info", "success", "warning", "danger"];
 /** One notification: an `<li>` of the list page, or one made for the panel, that follows its item. */
 export class Row {
   #surroundings;
-  /** @type {HTMLButtonElement[]} */
+  #link;
   #buttons;
   #note;
   #createdAt = 0;
 
-  /**
-   * @param {RowItem} item
-   * @param {RowSurroundings} surroundings
-   * @param {HTMLElement} [element] The one that the server rendered.
-   */
+  /** @param {RowItem} item @param {RowSurroundings} surroundings @param {HTMLElement} [element] The server's. */
   constructor(item, surroundings, element = clone(surroundings.templates, "row")) {
     this.#surroundings = surroundings;
     this.element = element;
-    this.item = item;
-    this.link = /** @type {HTMLAnchorElement} */ (part(element, "link"));
+    this.#link = /** @type {HTMLAnchorElement} */ (part(element, "link"));
     this.#buttons = [...element.querySelectorAll("button")].filter(({ name }) => name === "verb");
-    this.#note = new Note(element, () => this.link.focus());
+    this.#note = new Note(element, () => this.#link.focus());
+    this.item = item;
     this.update(item);
   }
 
   /** @param {RowItem} item */
   update(item) {
     const { element } = this;
-    const { mountUrl } = this.#surroundings;
     const isDismissed = item.isDismissed === true;
     const isUnread = item.read_at === null && !isDismissed;
+    const host = foreignHost(item.url, location.origin);
     this.item = item;
+    this.#link.href = openUrl(item, this.#surroundings.mountUrl);
     element.dataset.id = item.id;
     element.toggleAttribute("data-unread", isUnread);
-    part(element, "unread").hidden = !isUnread;
     setText(part(element, "title"), item.title);
     setText(part(element, "message-text"), item.message);
-    part(element, "message").hidden = item.message === "";
-    this.link.href = openUrl(item, mountUrl);
-    const host = foreignHost(item.url, location.origin);
     setText(part(element, "host-text"), host);
+    part(element, "unread").hidden = !isUnread;
+    part(element, "message").hidden = item.message === "";
     part(element, "host").hidden = host === "";
     this.#setLevel(LEVELS.includes(item.level) ? item.level : "info");
     this.#setCreated(item.created_at);
@@ -55,13 +50,7 @@ export class Row {
     return !this.#isReplaced && this.#buttons.some(({ value, hidden }) => value === verb && !hidden);
   }
 
-  /**
-   * Say something in the row, or instead of it.
-   *
-   * @param {object | null} about
-   * @param {NoteContent} [content]
-   * @param {boolean} [isInstead]
-   */
+  /** Say something in the row, or instead of it. @param {object | null} about @param {NoteContent} [content] */
   tell(about, content, isInstead = false) {
     const takesFocus = isInstead && !this.#isReplaced && this.hasFocus;
     this.element.toggleAttribute("data-replaced", isInstead);
@@ -74,13 +63,10 @@ export class Row {
   }
 
   focus() {
-    (this.#isReplaced ? this.#note : this.link).focus();
+    (this.#isReplaced ? this.#note : this.#link).focus();
   }
 
-  /**
-   * @param {number} now The server's time.
-   * @returns {number} How long what it writes stays true.
-   */
+  /** Answers how long what it writes stays true. @param {number} now The server's time. */
   updateTime(now) {
     const { text, wait } = relativeTime(this.#createdAt, now, this.#surroundings.texts.language);
     setText(part(this.element, "time"), text);
@@ -91,15 +77,15 @@ export class Row {
     return this.element.hasAttribute("data-replaced");
   }
 
-  /** @param {Record<Verb, boolean>} offered */
+  /** @param {Record<string, boolean>} offered */
   #offer(offered) {
     const focused = this.#buttons.find((button) => button === document.activeElement);
     for (const button of this.#buttons) {
-      const verb = /** @type {Verb} */ (button.value);
+      const verb = button.value;
       button.hidden = !offered[verb];
       button.setAttribute("aria-label", this.#surroundings.texts.get(`name-${verb}`, { title: this.item.title }));
     }
-    if (focused?.hidden) (this.#buttons.find(({ hidden }) => !hidden) ?? this.link).focus();
+    if (focused?.hidden) (this.#buttons.find(({ hidden }) => !hidden) ?? this.#link).focus();
   }
 
   /** @param {string} level */
@@ -122,12 +108,7 @@ export class Row {
   }
 }
 
-/**
- * What the server rendered, as an item.
- *
- * @param {HTMLElement} element
- * @returns {RowItem}
- */
+/** What the server rendered, as an item. @param {HTMLElement} element @returns {RowItem} */
 export function readItem(element) {
   const { id = "", level = "", created } = element.dataset;
   const text = (/** @type {string} */ name) => part(element, name).textContent ?? "";
@@ -137,7 +118,7 @@ export function readItem(element) {
     title: text("title"),
     message: text("message-text"),
     level,
-    url: host === "" ? "" : `https://${host}/`,
+    url: host && `https://${host}/`,
     open_url: part(element, "link").getAttribute("href") ?? "",
     source: { app: "", model: "", id: "" },
     created_at: part(element, "time").getAttribute("datetime") ?? "",

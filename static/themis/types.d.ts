@@ -3,6 +3,12 @@
  * this. What goes over the wire is version 1 of the format (docs/reference.md).
  */
 
+type Bell = import("./bell.js").ThemisBellElement;
+type Panel = import("./panel.js").Panel;
+type Operation = import("./operations.js").Operation;
+type FrameEvent = import("./connection.js").FrameEvent;
+type NewItemsEvent = import("./store.js").NewItemsEvent;
+
 /* The wire */
 
 interface Item {
@@ -193,7 +199,7 @@ interface OperationsOptions {
 }
 
 interface Started {
-  operation: import("./operations.js").Operation;
+  operation: Operation;
   /** Fulfilled with whether it worked. */
   finished: Promise<boolean>;
 }
@@ -282,7 +288,6 @@ interface RowSurroundings {
 /** What a bell shares with the lists of its page. */
 interface Surroundings extends RowSurroundings {
   mailbox: import("./mailbox.js").Mailbox;
-  ticker: import("./relative-time.js").Ticker;
   say(text: string): void;
 }
 
@@ -326,7 +331,8 @@ type DesktopMailbox = EventTarget &
   Pick<import("./mailbox.js").Mailbox, "items" | "unread" | "desktop" | "isLeader" | "isAnyFocused">;
 
 interface DesktopOptions {
-  device: import("./device.js").Device;
+  user?: string;
+  device?: import("./device.js").Device;
   texts: import("./template.js").Texts;
   mountUrl: string;
   clock?: Clock;

@@ -270,7 +270,7 @@ def test_a_list_older_than_what_the_bell_hears_first_says_so(
     ada = site.person("ada")
     site.notify(ada, "one")
     # The scripts wait until the list is older than what the bell will hear.
-    script = "**/themis/define.js"
+    script = "**/themis/bell.js"
     bell = visit(ada)
     held: list[Route] = []
 

@@ -1,7 +1,8 @@
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
 
-import { keyAction, matches } from "../../static/themis/list.js";
+import { matches } from "../../static/themis/filters.js";
+import { keyAction } from "../../static/themis/keys.js";
 import { item } from "./harness.js";
 
 const NOTHING_HELD = { shiftKey: false, ctrlKey: false, altKey: false, metaKey: false };
