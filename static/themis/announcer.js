@@ -11,7 +11,7 @@ export class LiveRegion {
   /** @type {HTMLElement | null} */
   #element = null;
 
-  /** Put the region into the page, again if a body swap has taken it away. */
+  /** Again if a body swap has taken it away. */
   prepare() {
     if (this.#element?.isConnected) return this.#element;
     // The copy that a page cache made of an earlier one.
@@ -47,11 +47,7 @@ export class NewsAnnouncer {
   /** @type {Set<string>} */
   #pending = new Set();
 
-  /**
-   * @param {EventTarget & {items: Item[], unread: number}} mailbox
-   * @param {(count: number) => void} speak
-   * @param {{signal?: AbortSignal, clock?: Clock}} [options]
-   */
+  /** @param {EventTarget & {items: Item[], unread: number}} mailbox @param {(count: number) => void} speak @param {{signal?: AbortSignal, clock?: Clock}} [options] */
   constructor(mailbox, speak, { signal, clock = systemClock } = {}) {
     this.#mailbox = mailbox;
     this.#speak = speak;

@@ -11,7 +11,7 @@ const liveRegion = new LiveRegion();
  * without JavaScript; upgraded, a button with a panel takes the link's place.
  */
 export class ThemisBellElement extends HTMLElement {
-  /** What the list on the same page shares with the bell; null while it is in no page. @type {Surroundings | null} */
+  /** @type {Surroundings | null} */
   surroundings = null;
   #lifetime = new AbortController();
   /** @type {HTMLButtonElement | null} */
@@ -28,7 +28,6 @@ export class ThemisBellElement extends HTMLElement {
     return this.surroundings?.mailbox.unread ?? Number(this.dataset.unread ?? 0);
   }
 
-  /** The epoch of the mailbox that the page holds; null before the first frame. */
   get epoch() {
     return this.surroundings?.mailbox.position.epoch ?? null;
   }
@@ -37,7 +36,6 @@ export class ThemisBellElement extends HTMLElement {
     return this.surroundings?.mailbox.position.revision ?? 0;
   }
 
-  /** How the page hears of changes now. */
   get transport() {
     return this.surroundings?.mailbox.transport.state ?? "stopped";
   }

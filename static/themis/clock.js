@@ -24,7 +24,6 @@ export class Alarm {
     return this.#at !== Infinity;
   }
 
-  /** Milliseconds until it goes off; Infinity = it is not set. */
   get left() {
     return this.#at - this.#clock.now();
   }

@@ -35,7 +35,7 @@ export class FrameEvent extends Event {
  */
 export class Connection extends EventTarget {
   isSignedOut = false;
-  /** When the server last told or confirmed the state. @type {number | null} */
+  /** @type {number | null} */
   heardAt = null;
   #clock;
   #position;
@@ -104,7 +104,6 @@ export class Connection extends EventTarget {
     return this.#retry.isSet ? "backoff" : "stopped";
   }
 
-  /** Whether the page has been out of touch long enough that the person should know. */
   get isStale() {
     const { state } = this;
     if (this.isSignedOut || state === "open") return false;
@@ -126,7 +125,6 @@ export class Connection extends EventTarget {
     }
   }
 
-  /** Let go of socket and timers; `start()` takes them up again. */
   stop() {
     this.#isRunning = false;
     this.#isLate = false;
@@ -137,24 +135,20 @@ export class Connection extends EventTarget {
     this.#tell();
   }
 
-  /** The session has ended: nothing more is asked. */
   signOut() {
     this.isSignedOut = true;
     this.stop();
   }
 
-  /** The same person has signed in again: it may be started anew. */
   revive() {
     this.isSignedOut = false;
     this.#tell();
   }
 
-  /** Find out whether the session goes on, whatever the socket says. */
   check() {
     if (!this.isSignedOut) this.#poller.fetchSoon();
   }
 
-  /** The computer woke, the network or the page came back: is all as it seems? */
   wake() {
     if (!this.#isRunning) return;
     if (this.#socket?.isOpen) this.#socket.probe();
@@ -167,7 +161,6 @@ export class Connection extends EventTarget {
     this.#poller.fetchSpread();
   }
 
-  /** The person asks for the present state, whatever the transport does. */
   refresh() {
     if (this.isSignedOut) return;
     if (this.#retry.isSet) this.#hurry();
@@ -175,7 +168,7 @@ export class Connection extends EventTarget {
     else this.#poller.fetchSoon();
   }
 
-  /** The server has more than the page can get from the frames it was sent. @param {Position} position */
+  /** @param {Position} position */
   sync(position) {
     if (!this.isSignedOut) this.#resync.want(position);
   }
@@ -276,7 +269,6 @@ export class Connection extends EventTarget {
     this.#tell();
   }
 
-  /** No socket for this page any more: polling carries it from now on. */
   #giveUpSocket() {
     this.#letGo();
     this.#socketUrl = "";

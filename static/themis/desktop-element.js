@@ -74,7 +74,7 @@ export class DesktopElement extends HTMLElement {
     else this.#hasFailed = true;
   }
 
-  /** The device shows none that the account doesn't want. Resolves with whether it worked. */
+  /** The device shows none that the account doesn't want. */
   async #tellAccount() {
     const { user = "", preferencesUrl = "", csrfToken = "" } = this.dataset;
     try {

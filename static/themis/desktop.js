@@ -23,7 +23,7 @@ export class DesktopNotifier {
   #gather;
   /** @type {Item[]} */
   #arrived = [];
-  /** Each with what it tells of. @type {Map<Notification, Item[]>} */
+  /** @type {Map<Notification, Item[]>} */
   #shown = new Map();
 
   /** @type {WeakSet<DesktopMailbox>} */
@@ -97,7 +97,7 @@ export class DesktopNotifier {
     this.#show(items, title, "", new URL(this.#mountUrl, location.href).href);
   }
 
-  /** @param {Item[]} items What it tells of. @param {string} title @param {string} body @param {string} url */
+  /** @param {Item[]} items @param {string} title @param {string} body @param {string} url */
   #show(items, title, body, url) {
     // Of two pages that don't know of each other the second replaces what the first shows.
     const tag = `themis:${this.#device.user}:${items[0]?.id}`;

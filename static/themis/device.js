@@ -22,7 +22,6 @@ export class Device {
     return this.isOn ? "on" : "off";
   }
 
-  /** Whether the person has turned them on here. */
   get isOn() {
     return this.#has("desktop");
   }

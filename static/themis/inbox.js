@@ -15,9 +15,8 @@ export class ThemisInboxElement extends HTMLElement {
   #surroundings = null;
   /** @type {NotificationList | null} */
   #list = null;
-  /** What the rows show, as far as the server told. @type {Map<string, RowItem>} */
+  /** @type {Map<string, RowItem>} */
   #items = new Map();
-  /** What has been taken in, at first what the server rendered. */
   #epoch = "";
   #revision = 0;
   #news = 0;

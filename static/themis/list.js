@@ -28,11 +28,10 @@ export class NotificationList {
   #moved = new Map();
   /** @type {All | null} */
   #all = null;
-  /** What else failed. @type {{retry(): unknown} | null} */
+  /** @type {{retry(): unknown} | null} */
   #problem = null;
   /** @type {() => unknown} */
   #undo = () => {};
-  /** How many operations have not been answered. */
   #pending = 0;
 
   /**
@@ -53,12 +52,10 @@ export class NotificationList {
     this.#element.addEventListener("keydown", (event) => this.#press(event), { signal });
   }
 
-  /** What is shown, from top to bottom. */
   get items() {
     return this.#inOrder.map((row) => row.item);
   }
 
-  /** Whether somebody's focus or pointer is in it. */
   get isInUse() {
     return this.#element.matches(":hover, :focus-within");
   }
@@ -67,7 +64,7 @@ export class NotificationList {
     return this.#pending > 0;
   }
 
-  /** Whether this was dismissed or restored here, and still has its place. @param {string} id */
+  /** @param {string} id */
   hasMoved(id) {
     return this.#moved.has(id);
   }
@@ -97,7 +94,7 @@ export class NotificationList {
     if (left !== null) this.focus(left);
   }
 
-  /** @param {number} place The row to focus; the last one where there are fewer. */
+  /** @param {number} place */
   focus(place) {
     const rows = this.#inOrder;
     (rows[place] ?? rows.at(-1) ?? this.#heading).focus();
@@ -112,10 +109,7 @@ export class NotificationList {
     return Math.min(Infinity, ...this.#inOrder.map((row) => row.updateTime(now)));
   }
 
-  /**
-   * Let go of what was dismissed a while ago, unless the focus is on it. Answers how long
-   * until there may be more to let go of.
-   */
+  /** Let go of what was dismissed a while ago, unless the focus is on it. */
   sweep() {
     let wait = Infinity;
     for (const [id, { at, isUndone }] of this.#moved) {
@@ -134,7 +128,7 @@ export class NotificationList {
     this.#moved.clear();
   }
 
-  /** Mark as read what the mailbox held at a revision, and offer to undo it. @param {number} upTo @param {Settle} [settle] */
+  /** @param {number} upTo @param {Settle} [settle] */
   readAll(upTo, settle) {
     const undo = async () => {
       if (this.#all !== all) return;
@@ -150,7 +144,7 @@ export class NotificationList {
     void this.#settle(all);
   }
 
-  /** Say that something failed. @param {() => unknown} retry */
+  /** @param {() => unknown} retry */
   fail(retry) {
     this.#problem = { retry };
     this.#tell();
@@ -201,7 +195,7 @@ export class NotificationList {
     help.showPopover();
   }
 
-  /** @param {Row} row @param {Verb} verb @param {Operation} [failed] What is tried again. */
+  /** @param {Row} row @param {Verb} verb @param {Operation} [failed] */
   async #act({ item }, verb, failed) {
     const { mailbox, texts } = this.#surroundings;
     /** @type {Moved} */
@@ -270,7 +264,6 @@ export class NotificationList {
     }
   }
 
-  /** What is about no single row. */
   #tell() {
     const { mailbox, texts } = this.#surroundings;
     const { failure } = mailbox;
@@ -308,7 +301,7 @@ export class NotificationList {
     return this.#rows.get(/** @type {Element} */ (target).closest("li")?.dataset.id ?? "");
   }
 
-  /** Answers the place of the removed row that had the focus. @param {Map<string, Item>} wanted */
+  /** @param {Map<string, Item>} wanted */
   #removeAllBut(wanted) {
     let left = null;
     let kept = 0;

@@ -35,7 +35,7 @@ export class Mailbox extends EventTarget {
   /** @type {Map<string, Mailbox>} */
   static #open = new Map();
 
-  /** The page's mailbox of this person, opened if need be. @param {MailboxConfig} config */
+  /** @param {MailboxConfig} config */
   static at(config) {
     const known = Mailbox.#open.get(nameOf(config));
     if (known !== undefined && !known.transport.isSignedOut) {
@@ -112,7 +112,6 @@ export class Mailbox extends EventTarget {
     });
   }
 
-  /** Newest first: 20, or more after `older.load()`. */
   get items() {
     return this.#operations.overlay(this.#store.items, 0).items;
   }
@@ -122,7 +121,6 @@ export class Mailbox extends EventTarget {
     return this.#operations.overlay(this.#store.items, this.#store.unread).unread;
   }
 
-  /** Whether the server has told anything yet. */
   get isLoaded() {
     return this.#store.isLoaded;
   }
@@ -131,7 +129,6 @@ export class Mailbox extends EventTarget {
     return this.#store.position;
   }
 
-  /** Whether the person's account asks for desktop notifications. */
   get desktop() {
     return this.#store.desktop;
   }
@@ -152,7 +149,7 @@ export class Mailbox extends EventTarget {
     return this.#store.now();
   }
 
-  /** @param {object} holder Keeps the mailbox open until it releases it. */
+  /** @param {object} holder */
   retain(holder) {
     this.#closing.clear();
     this.#holders.add(holder);
@@ -176,53 +173,49 @@ export class Mailbox extends EventTarget {
     return first === holder;
   }
 
-  /** Do something: shown at once, and taken back if the server doesn't agree. @param {Verb} verb @param {string[]} ids */
+  /** @param {Verb} verb @param {string[]} ids */
   change(verb, ids) {
     return this.#run(verb, { ids });
   }
 
-  /** Mark what was shown; what came later stays unread. @param {number} upTo The highest created revision of it. */
+  /** @param {number} upTo */
   readUpTo(upTo) {
     return this.#run("read", { upTo, epoch: this.#store.epoch ?? "" });
   }
 
-  /** Undo one that is done as a whole, and nothing before or after it. @param {Operation} operation */
+  /** @param {Operation} operation */
   undo({ verb, at }) {
     return this.#run(verb === "dismiss" ? "restore" : "unread", { at: at ?? "" });
   }
 
-  /** @param {Operation} operation One that failed. */
+  /** @param {Operation} operation */
   retry(operation) {
     return this.#operations.run(operation);
   }
 
-  /** A notification of some list, as what the person has just done leaves it. @param {Item} item */
+  /** @param {Item} item */
   preview(item) {
     return this.#operations.overlay([item], 0).items[0] ?? item;
   }
 
-  /** The operation about this notification that failed. @param {string} id */
+  /** @param {string} id */
   failureOf(id) {
     return this.#operations.failureOf(id);
   }
 
-  /** The operation about many notifications that failed. */
   get failure() {
     return this.#operations.failure;
   }
 
-  /** Ask for the present state, whatever the transport does. */
   refresh() {
     this.#wish("refresh");
   }
 
-  /** The page came back, or the computer, or the network: is all as it seems? */
   wake() {
     this.#wish("wake");
     this.#tabs.challenge();
   }
 
-  /** The page is put away: let go of all that is shared. */
   suspend() {
     this.#tabs.stop();
     this.#connection.stop();
@@ -232,12 +225,10 @@ export class Mailbox extends EventTarget {
     if (!this.#connection.isSignedOut) this.#tabs.start();
   }
 
-  /** Whether this page is to speak for all that the browser has open. */
   get isLeader() {
     return this.#tabs.isLeader;
   }
 
-  /** Whether the person is looking at one of those pages. */
   isAnyFocused() {
     return this.#tabs.isAnyFocused();
   }
@@ -248,7 +239,7 @@ export class Mailbox extends EventTarget {
     return { operation, finished: this.#operations.run(operation) };
   }
 
-  /** Take in what the server told this page, and pass it on. @param {StateFrame} frame */
+  /** @param {StateFrame} frame */
   #take(frame) {
     this.#tabs.tellFrame(frame);
     this.#apply(frame);
@@ -278,7 +269,7 @@ export class Mailbox extends EventTarget {
     return epoch === position.epoch && revision >= position.revision ? null : this.#store.toSnapshot();
   }
 
-  /** @param {Transport} transport Of the page that leads. */
+  /** @param {Transport} transport */
   #hearTransport(transport) {
     if (this.#tabs.isLeader || this.#connection.isSignedOut) return;
     this.#leaders = transport;

@@ -19,7 +19,7 @@ export class Older {
     this.#onSignedOut = onSignedOut;
   }
 
-  /** Keep more than the newest; `false` lets it go again. @param {boolean} isWide */
+  /** @param {boolean} isWide */
   widen(isWide) {
     if (isWide) return this.#store.widen();
     this.#cursor = null;

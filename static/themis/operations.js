@@ -8,7 +8,6 @@ export class Operation {
   state = "pending";
   /** The time by which the server knows it, once done: what undoes it. @type {string | null} */
   at = null;
-  /** Whether it failed before it reached the server. */
   isUnsent = false;
 
   /** @param {Verb} verb @param {Selected} selection @param {string} now The server's time, until it answers. */
@@ -18,7 +17,7 @@ export class Operation {
     this.now = now;
   }
 
-  /** Whether it is about this one, by name. @param {string} id */
+  /** @param {string} id */
   names(id) {
     return "ids" in this.selection && this.selection.ids.includes(id);
   }
@@ -38,7 +37,6 @@ export class Operation {
     return this.verb === "unread" ? { ...item, read_at: null } : item;
   }
 
-  /** What the API is sent. */
   get body() {
     if ("upTo" in this.selection) return { up_to: this.selection.upTo, epoch: this.selection.epoch };
     return this.selection;
@@ -67,7 +65,7 @@ export class Operations {
     this.#holder = holder;
   }
 
-  /** Resolves with whether it worked; never rejects. @param {Operation} operation */
+  /** @param {Operation} operation */
   async run(operation) {
     // Whoever tries again has seen the failures before.
     for (const other of this.#failed) if (!other.isUnsent) this.#open.delete(other);
@@ -89,12 +87,11 @@ export class Operations {
     }
   }
 
-  /** The failed operation about this notification. @param {string} id */
+  /** @param {string} id */
   failureOf(id) {
     return this.#failed.find((operation) => operation.names(id));
   }
 
-  /** The failed operation that was about no single notification. */
   get failure() {
     return this.#failed.find(({ selection }) => !("ids" in selection));
   }
@@ -103,7 +100,7 @@ export class Operations {
     this.#open.clear();
   }
 
-  /** What the server told, as it will be. @param {Item[]} items @param {number} unread Of all the mailbox. */
+  /** @param {Item[]} items @param {number} unread */
   overlay(items, unread) {
     for (const operation of this.#open) {
       if (operation.state !== "pending") continue;

@@ -18,7 +18,7 @@ export class Panel {
   #isLoading = false;
   #tick = () => this.render();
 
-  /** @param {Surroundings} surroundings @param {HTMLButtonElement} button Opens it. @param {AbortSignal} signal */
+  /** @param {Surroundings} surroundings @param {HTMLButtonElement} button @param {AbortSignal} signal */
   constructor(surroundings, button, signal) {
     this.#surroundings = surroundings;
     this.#button = button;
@@ -57,7 +57,6 @@ export class Panel {
     return this.element.matches(":popover-open");
   }
 
-  /** Answers how long what it shows stays true. */
   render() {
     const { mailbox, texts } = this.#surroundings;
     const { items, isLoaded, unread, hasOlder, transport } = mailbox;

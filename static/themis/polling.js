@@ -50,7 +50,6 @@ export class Poller {
     this.#timer = new Alarm(clock, () => void this.#poll());
   }
 
-  /** Seconds between two polls; 0 = never. */
   get interval() {
     return this.#interval / 1000;
   }
@@ -79,7 +78,6 @@ export class Poller {
     this.#request = null;
   }
 
-  /** Read once, started or not, as soon as spacing and the server's wishes allow. */
   fetchSoon() {
     if (this.#request !== null) this.#askedAgain = true;
     else this.#wait(0);

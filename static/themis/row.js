@@ -13,7 +13,7 @@ export class Row {
   #note;
   #createdAt = 0;
 
-  /** @param {RowItem} item @param {RowSurroundings} surroundings @param {HTMLElement} [element] The server's. */
+  /** @param {RowItem} item @param {RowSurroundings} surroundings @param {HTMLElement} [element] */
   constructor(item, surroundings, element = clone(surroundings.templates, "row")) {
     this.#surroundings = surroundings;
     this.element = element;

@@ -39,23 +39,18 @@ export class LiveSocket {
     this.#socket.onclose = (event) => this.#end(event.code);
   }
 
-  /** Ask for what happened since the page's revision. */
   sync() {
     const { epoch, revision } = this.#holder.position();
     this.#send(epoch === null ? { type: "sync" } : { type: "sync", since: revision, epoch });
   }
 
-  /**
-   * Find out whether the line still carries anything: after sleep a socket may look
-   * open for minutes. A missing answer ends it.
-   */
+  /** After sleep a socket may look open for minutes; a missing answer ends it. */
   probe() {
     if (!this.isOpen || this.#pong.isSet) return;
     this.#pong.set(PONG_TIMEOUT);
     this.#send({ type: "ping" });
   }
 
-  /** Close without a word to the holder. */
   close() {
     this.#isOver = true;
     this.isOpen = false;

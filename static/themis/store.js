@@ -39,7 +39,6 @@ export class Store extends EventTarget {
   /** @type {Item[]} */
   #held = [];
   #hasOlder = false;
-  /** Of the server's clock. */
   #offset = 0;
   #expiresAt = Infinity;
 
@@ -68,7 +67,6 @@ export class Store extends EventTarget {
     return this.#known.unread;
   }
 
-  /** Whether the account asks for desktop notifications. */
   get desktop() {
     return this.#known.desktop;
   }
@@ -79,13 +77,11 @@ export class Store extends EventTarget {
     return { epoch, revision };
   }
 
-  /** What has not expired, newest first. */
   get items() {
     const now = this.now();
     return this.#held.filter((item) => expiryOf(item) > now);
   }
 
-  /** Whether there are, or may be, older ones that can still be taken in. */
   get hasOlder() {
     return this.#hasOlder && this.#held.length < MOST;
   }
@@ -95,13 +91,7 @@ export class Store extends EventTarget {
     return this.#clock.now() + this.#offset;
   }
 
-  /**
-   * "gap" means that something lies between what is held and what the frame tells: ask
-   * the server for the difference.
-   *
-   * @param {StateFrame} frame
-   * @returns {"applied" | "ignored" | "gap"}
-   */
+  /** "gap": ask the server for the difference. @param {StateFrame} frame @returns {"applied" | "ignored" | "gap"} */
   apply(frame) {
     const { epoch, revision, unread, desktop, poll_interval } = frame;
     const sameEpoch = epoch === this.epoch;
@@ -125,7 +115,6 @@ export class Store extends EventTarget {
     return "applied";
   }
 
-  /** Somebody reads on: let nothing go at the end, and take in what is older. */
   widen() {
     this.#limit = MOST;
   }
@@ -136,13 +125,7 @@ export class Store extends EventTarget {
     this.#held = this.#held.slice(0, this.#window);
   }
 
-  /**
-   * Take in a page of the list that begins no later than what is held ends. What a frame
-   * brought stays as it is: the page may have been read before it.
-   *
-   * @param {Item[]} items @param {boolean} hasOlder Whether there is another page.
-   * @returns {number} How many were added.
-   */
+  /** What a frame brought stays as it is: the page may have been read before it. @param {Item[]} items @param {boolean} hasOlder @returns {number} How */
   extend(items, hasOlder) {
     const before = this.#held.length;
     const older = items.filter((item) => before > 0 && !this.#isReached(item));
@@ -152,7 +135,7 @@ export class Store extends EventTarget {
     return this.#held.length - before;
   }
 
-  /** What is held, as the server would tell it: for another tab. @returns {StateFrame | null} */
+  /** @returns {StateFrame | null} */
   toSnapshot() {
     const { epoch } = this;
     if (epoch === null) return null;
@@ -160,7 +143,6 @@ export class Store extends EventTarget {
     return { ...this.#known, type: "snapshot", v: VERSION, epoch, items, now: new Date(this.now()).toISOString() };
   }
 
-  /** Forget everything: the person has signed out. */
   clear() {
     this.#known = NOTHING;
     this.#held = [];
@@ -185,12 +167,7 @@ export class Store extends EventTarget {
     return [...byId.values()].sort(newestFirst);
   }
 
-  /**
-   * Whether what is held goes as far back as this: beyond the window, which a frame keeps
-   * whole, nothing may follow upon a hole.
-   *
-   * @param {Item} item
-   */
+  /** Beyond the window, which a frame keeps whole, nothing may follow upon a hole. @param {Item} item */
   #isReached(item) {
     const oldest = this.#held.at(-1);
     return oldest !== undefined && newestFirst(item, oldest) <= 0;

@@ -43,7 +43,7 @@ export class Tabs {
   /** @type {AbortController | null} */
   #request = null;
   #release = () => {};
-  /** Who waits to hear whether a tab has the focus. @type {((isFocused: boolean) => void)[]} */
+  /** @type {((isFocused: boolean) => void)[]} */
   #curious = [];
 
   /** @param {TabsOptions} options */
@@ -69,12 +69,10 @@ export class Tabs {
     this.#focus = new Alarm(clock, () => this.#settleFocus(false));
   }
 
-  /** Whether this tab holds the connection. */
   get isLeader() {
     return this.#term > 0;
   }
 
-  /** Join the tabs: lead, or follow and hear what the leader knows. */
   start() {
     if (this.#channel !== null || this.isLeader) return;
     if (!this.#locks || !this.#Channel || this.#user === "" || this.#isAlone) return this.#leadAlone();
@@ -84,7 +82,7 @@ export class Tabs {
     this.challenge();
   }
 
-  /** Leave: another tab leads at once. A cached page must hold no lock and no channel. */
+  /** A cached page must hold no lock and no channel. */
   stop() {
     this.resign();
     this.#channel?.close();
@@ -100,7 +98,7 @@ export class Tabs {
     this.#term = 0;
   }
 
-  /** The person has signed in again: be one of those tabs. @param {string} session */
+  /** @param {string} session */
   rejoin(session) {
     this.#session = session;
     if (this.#channel !== null) this.#queue();
@@ -114,7 +112,7 @@ export class Tabs {
     this.#ask();
   }
 
-  /** @param {StateFrame} frame Told by the server to this tab. */
+  /** @param {StateFrame} frame */
   tellFrame(frame) {
     this.#post(this.#isHeeded ? { type: "frame", term: this.#term, frame } : { type: "frame", frame });
   }
@@ -132,7 +130,7 @@ export class Tabs {
     this.#post({ type: "wish", wish });
   }
 
-  /** Whether the person is looking at one of the tabs. @returns {Promise<boolean>} */
+  /** @returns {Promise<boolean>} */
   async isAnyFocused() {
     if (this.#page.hasFocus()) return true;
     this.#post({ type: "who-has-focus" });
@@ -144,7 +142,6 @@ export class Tabs {
     return this.#page.visibilityState !== "hidden";
   }
 
-  /** Whether this tab leads others, too. */
   get #isHeeded() {
     return this.isLeader && !this.#isAlone;
   }
@@ -155,7 +152,6 @@ export class Tabs {
     for (const resolve of this.#curious.splice(0)) resolve(isFocused);
   }
 
-  /** Wait for the lock, or take it from who has it. */
   async #queue(steal = false) {
     const request = new AbortController();
     this.#request?.abort();
@@ -228,7 +224,6 @@ export class Tabs {
     void this.#queue(true);
   }
 
-  /** A sign of life of the leader. */
   #heard() {
     this.#asked = 0;
     if (!this.isLeader && this.#isSeen) this.#question.set(SILENCE);
