@@ -3,10 +3,7 @@ import { Alarm, systemClock } from "./clock.js";
 const GATHER = 3_000;
 const SPACING = 10_000;
 
-/**
- * The page's one polite live region. It is there, and empty, before anything is said,
- * because a region that appears together with its text is not read.
- */
+/** There, and empty, before anything is said: a region that appears together with its text is not read. */
 export class LiveRegion {
   /** @type {HTMLElement | null} */
   #element = null;
@@ -34,10 +31,7 @@ export class LiveRegion {
   }
 }
 
-/**
- * Says "3 new notifications, 12 unread": gathers what arrives together, speaks at most
- * every 10 s, and leaves out what was read before its turn came.
- */
+/** Gathers what arrives together, and leaves out what was read before its turn came. */
 export class NewsAnnouncer {
   #mailbox;
   #speak;

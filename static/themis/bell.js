@@ -6,10 +6,7 @@ import { languageOf, part, setText, Texts } from "./template.js";
 
 const liveRegion = new LiveRegion();
 
-/**
- * The bell. `{% themis_bell %}` renders it around a plain link, which stays the bell
- * without JavaScript; upgraded, a button with a panel takes the link's place.
- */
+/** A button with a panel, in place of the plain link that is the bell without JavaScript. */
 export class ThemisBellElement extends HTMLElement {
   /** @type {Surroundings | null} */
   surroundings = null;

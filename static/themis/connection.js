@@ -8,19 +8,16 @@ import { LiveSocket } from "./socket.js";
 /** Shorter trouble starts no polling and is not shown to the person. */
 const PATIENCE = 10_000;
 
-/** A socket that lived this long clears the record of failures before it. */
+/** A socket that lived this long clears the record of failures. */
 const STABLE = 30_000;
 
-/** Attempts in vain after which something in between is held to forbid sockets. */
 const BLOCKED_AFTER = 3;
 
-/** So many that the wait is the longest: what an earlier page has found out. */
+/** What an earlier page has found out: so many failures that the wait is the longest. */
 const LONG_BLOCKED = 9;
 
-/** A wake-up call opens no second attempt so soon after the last. */
 const ATTEMPT_SPACING = 1_000;
 
-/** The server sent state, by whichever way. */
 export class FrameEvent extends Event {
   /** @param {StateFrame} frame */
   constructor(frame, type = "frame") {
@@ -29,10 +26,7 @@ export class FrameEvent extends Event {
   }
 }
 
-/**
- * Keeps one page in touch with its mailbox, over a socket or else by polling, until
- * it is closed. Fires "frame" and "transport". Knows no DOM.
- */
+/** Keeps a page in touch, over a socket or else by polling. Fires "frame" and "transport". Knows no DOM. */
 export class Connection extends EventTarget {
   isSignedOut = false;
   /** @type {number | null} */

@@ -1,16 +1,12 @@
 import { Device } from "./device.js";
 import { languageOf, part, setText, Texts } from "./template.js";
 
-/** The field of the form around it that says whether the account wants them. */
+/** A field of the form around it. */
 const ACCOUNT = "browser_notifications_enabled";
 
 const TIMEOUT = 15_000;
 
-/**
- * Desktop notifications on this device: what becomes of them, and what can be done about
- * it. Only the button asks the browser. Stands in the form of the preferences page,
- * hidden without JavaScript.
- */
+/** In the form of the preferences page, hidden without JavaScript. Only its button asks the browser. */
 export class DesktopElement extends HTMLElement {
   #lifetime = new AbortController();
   #device = new Device("");

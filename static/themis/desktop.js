@@ -4,16 +4,13 @@ import { openUrl } from "./links.js";
 import { newestFirst } from "./protocol.js";
 import { WINDOW } from "./store.js";
 
-/** What arrives within this time arrives together. */
 const GATHER = 400;
 
-/** More than these at once are told by their number. */
 const MOST = 3;
 
 /**
- * Shows what arrives outside the browser's window, while the person looks at none of the
- * pages: if account, device and browser agree. Takes it away when it has been read,
- * wherever that was, and with the page, which alone can do that and open it.
+ * Shows what arrives while the person looks at none of the pages. Takes it away when it
+ * has been read, wherever that was, and with the page, which alone can do that and open it.
  */
 export class DesktopNotifier {
   #mailbox;

@@ -1,7 +1,4 @@
-/**
- * One account in this browser on this computer. Two flags are kept in localStorage, under
- * the account's opaque name, and nothing of any notification.
- */
+/** One account in this browser. Two flags are kept here, and nothing of any notification. */
 export class Device {
   /** @type {typeof globalThis.Notification | undefined} */
   #Notification;

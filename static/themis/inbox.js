@@ -4,10 +4,7 @@ import { newestFirst } from "./protocol.js";
 import { Ticker } from "./relative-time.js";
 import { part, setText } from "./template.js";
 
-/**
- * The list page, which the server renders and which works as it is. With a bell on the
- * same page its rows follow what happens, and its forms are dealt with in place.
- */
+/** The list page works as it is. With a bell its rows follow what happens, and forms are dealt with in place. */
 export class ThemisInboxElement extends HTMLElement {
   #lifetime = new AbortController();
   #joined = new AbortController();

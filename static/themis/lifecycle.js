@@ -1,13 +1,7 @@
 const TICK = 5_000;
 const SLEPT = 20_000;
 
-/**
- * Tell what happens to the page: put away and taken out again, or worth a look because
- * it was shown or resumed, the network is back or the computer woke.
- *
- * @param {{suspend(): void, resume(): void, wake(): void}} follower
- * @param {AbortSignal} signal
- */
+/** @param {{suspend(): void, resume(): void, wake(): void}} follower @param {AbortSignal} signal */
 export function followPage(follower, signal) {
   const wake = () => follower.wake();
   const wakeIfSeen = () => {
@@ -30,11 +24,10 @@ export function followPage(follower, signal) {
   signal.addEventListener("abort", () => clearInterval(timer));
 }
 
-/** How long it is remembered that something in between forbids sockets. */
 const REMEMBERED = 1_800_000;
 const BLOCKED = "themis:blocked";
 
-/** What the pages of a tab tell each other: whether sockets are worth waiting for. */
+/** Whether sockets are worth waiting for: a page tells the next one of its tab. */
 export const tabMemory = {
   get isBlocked() {
     try {

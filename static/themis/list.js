@@ -4,16 +4,14 @@ import { newestFirst } from "./protocol.js";
 import { readItem, Row } from "./row.js";
 import { clone, part } from "./template.js";
 
-/** How long what can be undone is left there at least. */
 const UNDO_FOR = 10_000;
 
 /** @type {Record<Verb, Verb>} */
 const OPPOSITE = { read: "unread", unread: "read", dismiss: "restore", restore: "dismiss" };
 
 /**
- * The notifications of a panel or a page, and what is done with them: shown at once,
- * said where it failed, undone where it stands. Rows never move, because what orders
- * them never changes: they only come and go.
+ * The notifications of a panel or a page: what is done is shown at once, said where it
+ * failed, undone where it stands. Rows never move, they only come and go.
  */
 export class NotificationList {
   #surroundings;

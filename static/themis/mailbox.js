@@ -11,12 +11,9 @@ import { Tabs } from "./tabs.js";
 const GRACE = 1_000;
 
 /**
- * One person's mailbox on this page, shared by all its bells and lists: what the server
- * told, with what the person has just done laid over it, and the verbs. Of the pages
- * that a browser has open one holds the connection, and the others hear of it.
- *
- * Fires "change" (anything shown), "new" (`NewItemsEvent`), "transport", and "applied", a
- * `FrameEvent` for lists: what a frame says of notifications that the page doesn't hold.
+ * One person's mailbox, shared by all bells and lists of a page: what the server told, with
+ * what the person has just done laid over it. Fires "change", "new", "transport", and
+ * "applied", for lists: what a frame says of notifications that the page doesn't hold.
  */
 export class Mailbox extends EventTarget {
   older;

@@ -1,6 +1,6 @@
 import { part, setText } from "./template.js";
 
-/** The place for a line with a button: "Dismissed · Undo", "That didn't work · Retry". */
+/** A line with a button: "Dismissed · Undo", "That didn't work · Retry". */
 export class Note {
   #button;
   #leave;

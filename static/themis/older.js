@@ -2,7 +2,6 @@ import { isItem } from "./protocol.js";
 
 const PAGE = 20;
 
-/** What is older than a page holds, page by page, for somebody who reads on. */
 export class Older {
   #url;
   #headers;

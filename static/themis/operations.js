@@ -2,7 +2,6 @@ import { decode, isStateFrame } from "./protocol.js";
 
 const REQUEST_TIMEOUT = 15_000;
 
-/** One thing that the person has done, from the click until the server agrees or refuses. */
 export class Operation {
   /** @type {"pending" | "done" | "failed"} */
   state = "pending";
@@ -43,12 +42,7 @@ export class Operation {
   }
 }
 
-/**
- * What the person has done and the server has not confirmed: laid over what the server
- * told, so that a page shows it at once and, if it fails, as it was before.
- *
- * Guarantee: with nothing pending, `overlay()` answers what it was given.
- */
+/** What the server has not confirmed. With nothing pending, `overlay()` answers what it was given. */
 export class Operations {
   #url;
   #headers;

@@ -6,7 +6,6 @@ import { clone, part, setText } from "./template.js";
 
 let panels = 0;
 
-/** The dropdown of a bell: header, newest notifications, and the states in which there are none. */
 export class Panel {
   #surroundings;
   #button;

@@ -11,17 +11,10 @@ const HIDDEN = 4;
 const HIDDEN_AT_LEAST = 60_000;
 const HIDDEN_UNTIL = 1_200_000;
 
-/**
- * When many pages know of the same moment, they ask within this part of the interval
- * after it: the longer the interval that the site can bear, the wider they spread.
- */
+/** Of the interval, within which pages that know of the same moment ask after it. */
 const SPREAD = 1 / 60;
 
-/**
- * Reads the state over HTTP: at an interval while it is started, and once whenever
- * `fetchSoon()` asks. At most one request is under way. It never gives up, unless the
- * person is signed out.
- */
+/** Reads the state over HTTP, one request at a time. Never gives up, unless the person is signed out. */
 export class Poller {
   isStarted = false;
   #url;

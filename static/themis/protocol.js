@@ -1,7 +1,5 @@
-/** The version of the wire format that this page speaks. */
 export const VERSION = 1;
 
-/** Close codes the server sends; daphne cannot send 1012 or a reason. */
 export const CLOSE = Object.freeze({
   MALFORMED: 4400,
   SIGNED_OUT: 4401,
@@ -12,12 +10,7 @@ export const CLOSE = Object.freeze({
   UNAVAILABLE: 4503,
 });
 
-/**
- * What a page does after a close: "stop" for good, "poll" instead of a socket, come back
- * after a "restart", or come back with "backoff".
- *
- * @param {number} code
- */
+/** @param {number} code */
 export function closeMeaning(code) {
   switch (code) {
     case CLOSE.SIGNED_OUT:
@@ -50,7 +43,7 @@ const isRecord = (value) => typeof value === "object" && value !== null && !Arra
 /** @type {(isValid: Check) => Check} */
 const listOf = (isValid) => (value) => Array.isArray(value) && value.every(isValid);
 
-/** Whether a value has all these fields; it may have more. @param {any} value @param {Shape} shape */
+/** @param {any} value @param {Shape} shape */
 function fits(value, shape) {
   return isRecord(value) && Object.entries(shape).every(([name, isValid]) => isValid(value[name]));
 }
@@ -99,7 +92,7 @@ const FRAMES = new Map([
   ["error", { detail: isText }],
 ]);
 
-/** One frame; null for whatever this page does not understand. @param {any} text @returns {Frame | null} */
+/** Null for whatever this page does not understand. @param {any} text @returns {Frame | null} */
 export function decode(text) {
   try {
     const frame = JSON.parse(text);
@@ -115,28 +108,28 @@ export function isStateFrame(frame) {
   return frame?.type === "snapshot" || frame?.type === "changes";
 }
 
-/** The query says what a page holds: both parts of it, or nothing. @param {string} url @param {Position} position */
+/** @param {string} url @param {Position} position */
 export function withPosition(url, { epoch, revision }) {
   if (epoch === null) return url;
   return `${url}${url.includes("?") ? "&" : "?"}${new URLSearchParams({ since: String(revision), epoch })}`;
 }
 
-/** Ids are numbers that may exceed what a double holds. @param {string} a @param {string} b */
+/** Numbers that may exceed what a double holds. @param {string} a @param {string} b */
 export function compareIds(a, b) {
   return a.length - b.length || (a < b ? -1 : a > b ? 1 : 0);
 }
 
-/** The order of snapshots, pages and panel. @param {Item} a @param {Item} b */
+/** @param {Item} a @param {Item} b */
 export function newestFirst(a, b) {
   return b.created_revision - a.created_revision || compareIds(b.id, a.id);
 }
 
-/** What the badge shows: nothing for zero, "99+" above 99. @param {number} count @param {string} [language] */
+/** @param {number} count @param {string} [language] */
 export function countLabel(count, language) {
   return count > 0 ? capped(count, 99, language) : "";
 }
 
-/** What a screen reader hears: exact as far as the wire is. @param {number} count @param {string} [language] */
+/** Exact as far as the wire is. @param {number} count @param {string} [language] */
 export function countText(count, language) {
   return capped(count, 9999, language);
 }

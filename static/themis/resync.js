@@ -5,10 +5,7 @@ const SPACING = 1_000;
 /** An answer that never came stops holding back the next question after this time. */
 const ANSWER_TIMEOUT = 5_000;
 
-/**
- * Asks the server for what the page missed: one question under way, and at most one
- * a second, however many gaps are reported.
- */
+/** Asks for what the page missed: one question at a time, however many gaps are reported. */
 export class Resync {
   #clock;
   #send;

@@ -5,7 +5,7 @@ import { clone, part, setText } from "./template.js";
 
 const LEVELS = ["info", "success", "warning", "danger"];
 
-/** One notification: an `<li>` of the list page, or one made for the panel, that follows its item. */
+/** An `<li>` of the list page, or one made for the panel, that follows its item. */
 export class Row {
   #surroundings;
   #link;

@@ -10,10 +10,7 @@ const DEAD_AFTER = 35_000;
 const PONG_TIMEOUT = 5_000;
 const FRAMES_PER_ACK = 32;
 
-/**
- * One WebSocket from attempt to end. It counts as open only after its first state
- * frame: some proxies accept the upgrade and then carry nothing.
- */
+/** Open only after its first state frame: some proxies accept the upgrade and then carry nothing. */
 export class LiveSocket {
   isOpen = false;
   lastFrameAt = 0;

@@ -1,10 +1,10 @@
 import { systemClock, Alarm } from "./clock.js";
 import { newestFirst, VERSION } from "./protocol.js";
 
-/** How many of the newest notifications a page holds: those a snapshot carries. */
+/** As many as a snapshot carries. */
 export const WINDOW = 20;
 
-/** How many at most while somebody reads on: more nodes make a page slow. */
+/** While somebody reads on: more nodes make a page slow. */
 export const MOST = 200;
 
 /** setTimeout counts in 32 bits; a longer wait is taken in steps. */
@@ -12,7 +12,6 @@ const LONGEST_WAIT = 3_600_000;
 
 const NOTHING = { epoch: null, revision: 0, unread: 0, desktop: false, poll_interval: 0 };
 
-/** Notifications arrived that this page has never held. */
 export class NewItemsEvent extends Event {
   /** @param {Item[]} items Newest first. */
   constructor(items) {
@@ -22,12 +21,9 @@ export class NewItemsEvent extends Event {
 }
 
 /**
- * What the page knows of one mailbox. Fires "change", "new", and "expiry" when its count
- * is that before something expired.
- *
- * Guarantee: however frames are repeated, reordered or lost on the way, after `apply()`
- * the store equals a fresh snapshot of the revision it claims to hold, or says "gap" and
- * stays at the older one. Counts are the server's, never sums.
+ * However frames are repeated, reordered or lost on the way, after `apply()` the store
+ * equals a fresh snapshot of the revision it claims to hold, or says "gap" and stays at the
+ * older one. Fires "change", "new", and "expiry" when its count is that before an expiry.
  */
 export class Store extends EventTarget {
   #clock;

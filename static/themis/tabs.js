@@ -1,11 +1,10 @@
 import { Alarm } from "./clock.js";
 
-/** How long a leader that nobody has heard is believed in, and then has for an answer. */
 const SILENCE = 15_000;
 const ANSWER = 2_000;
 const QUESTIONS = 2;
 
-/** A leader is taken off this often at most; who would do it more often works alone. */
+/** Who would take the lead more often works alone. */
 const STEAL_SPACING = 30_000;
 const STEALS = 3;
 const STEALS_WITHIN = 600_000;
@@ -13,12 +12,9 @@ const STEALS_WITHIN = 600_000;
 const FOCUS_ANSWER = 200;
 
 /**
- * The tabs of one person and browser: one of them leads, holds the connection and tells
- * the others. A Web Lock says who; another leads as soon as that tab closes. A frozen tab
- * keeps its lock, so the tab that is looked at challenges a leader it doesn't hear.
- *
- * Two leaders at once would cost a connection and harm nothing, because every tab judges
- * frames by their revision. Where locks or channels are missing each tab leads itself.
+ * The tabs of one person and browser: who has a Web Lock leads, holds the connection and
+ * tells the others. A frozen tab keeps its lock, so the tab that is looked at challenges a
+ * leader it doesn't hear. Two leaders at once cost a connection and harm nothing.
  */
 export class Tabs {
   #name;

@@ -1,6 +1,6 @@
 import { countText } from "./protocol.js";
 
-/** The element marked `data-themis="<name>"`. @param {ParentNode} root @param {string} name */
+/** @param {ParentNode} root @param {string} name */
 export function part(root, name) {
   /** @type {HTMLElement | null} */
   const element = root.querySelector(`[data-themis="${name}"]`);
@@ -8,7 +8,7 @@ export function part(root, name) {
   return element;
 }
 
-/** A copy of the one element in `<template data-themis="<name>">`. @param {ParentNode} root @param {string} name */
+/** @param {ParentNode} root @param {string} name */
 export function clone(root, name) {
   const { content } = /** @type {HTMLTemplateElement} */ (part(root, name));
   if (content.firstElementChild === null) throw new Error(`<template data-themis="${name}"> is empty.`);
@@ -20,7 +20,7 @@ export function setText(element, text) {
   if (element.textContent !== text) element.textContent = text;
 }
 
-/** The language of an element, if `Intl` knows it. @param {Element} element */
+/** @param {Element} element */
 export function languageOf(element) {
   try {
     return Intl.getCanonicalLocales(element.closest("[lang]")?.getAttribute("lang") ?? "")[0];
@@ -29,13 +29,7 @@ export function languageOf(element) {
   }
 }
 
-/**
- * The texts of `<template data-themis="texts">`: `<span data-text="name">` each. One
- * with a count stands there once per sample, `data-sample="0"`, `"1"`, `"2"`…: the
- * sample of the same plural category as the count is taken, the last one else.
- *
- * Nothing a person reads is written in JavaScript, so all of it is translated by Django.
- */
+/** A text with a count is there once per sample: the one of the same plural category is taken, the last one else. */
 export class Texts {
   #plural;
   /** @type {Map<string, string>} */
