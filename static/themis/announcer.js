@@ -31,7 +31,6 @@ export class LiveRegion {
   }
 }
 
-/** Gathers what arrives together, and leaves out what was read before its turn came. */
 export class NewsAnnouncer {
   #mailbox;
   #speak;

@@ -6,7 +6,6 @@ export const CAP = 30_000;
 /** Where no socket ever opened: something in between forbids it. */
 export const CAP_NEVER_OPENED = 300_000;
 
-/** When the server did not say how long it needs. */
 export const RESTART = 5_000;
 
 /**

@@ -20,7 +20,6 @@ export class ThemisBellElement extends HTMLElement {
     if (!customElements.get(tag)) customElements.define(tag, this);
   }
 
-  /** Unread notifications; 10,000 means more than 9,999. */
   get unread() {
     return this.surroundings?.mailbox.unread ?? Number(this.dataset.unread ?? 0);
   }
@@ -167,7 +166,7 @@ export class ThemisBellElement extends HTMLElement {
     this.#tell(new ThemisTransportEvent(this.#shared.mailbox.transport));
   }
 
-  /** Once per page, however many bells it has. @param {Event} event */
+  /** @param {Event} event */
   #tell(event) {
     if (this.#shared.mailbox.isSpokenForBy(this)) this.dispatchEvent(event);
   }

@@ -6,7 +6,6 @@ export const systemClock = {
   random: () => Math.random(),
 };
 
-/** One timer that is set, moved or cleared; setting it again replaces it. */
 export class Alarm {
   #clock;
   #callback;

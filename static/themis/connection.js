@@ -8,7 +8,6 @@ import { LiveSocket } from "./socket.js";
 /** Shorter trouble starts no polling and is not shown to the person. */
 const PATIENCE = 10_000;
 
-/** A socket that lived this long clears the record of failures. */
 const STABLE = 30_000;
 
 const BLOCKED_AFTER = 3;

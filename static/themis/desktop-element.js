@@ -1,7 +1,6 @@
 import { Device } from "./device.js";
 import { languageOf, part, setText, Texts } from "./template.js";
 
-/** A field of the form around it. */
 const ACCOUNT = "browser_notifications_enabled";
 
 const TIMEOUT = 15_000;

@@ -26,7 +26,7 @@ export class DesktopNotifier {
   /** @type {WeakSet<DesktopMailbox>} */
   static #served = new WeakSet();
 
-  /** Once, however many bells it has. @param {DesktopMailbox} mailbox @param {DesktopOptions} options */
+  /** @param {DesktopMailbox} mailbox @param {DesktopOptions} options */
   static serve(mailbox, options) {
     if (!this.#served.has(mailbox)) new this(mailbox, options);
     this.#served.add(mailbox);
@@ -63,7 +63,7 @@ export class DesktopNotifier {
     return this.#mailbox.isLeader && this.#mailbox.desktop && this.#device.state === "on";
   }
 
-  /** Whether it is unread still, as far as this page can know. @param {Item} item */
+  /** @param {Item} item */
   #isNews(item) {
     const { items, unread } = this.#mailbox;
     const held = items.find(({ id }) => id === item.id);

@@ -27,7 +27,6 @@ export class Device {
     this.#keep("desktop", isOn);
   }
 
-  /** Whether others who see the screen are to learn nothing but that there is one. */
   get hidesContent() {
     return this.#has("hide-content");
   }

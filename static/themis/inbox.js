@@ -115,7 +115,6 @@ export class ThemisInboxElement extends HTMLElement {
   #offer(unread) {
     const rows = this.#list?.items ?? [];
     const hasUnread = rows.some(({ id, read_at }) => read_at === null && !this.#list?.hasMoved(id));
-    // What arrived since is no part of it.
     const hasMore = unread > this.#news && !isNarrowed(this.dataset);
     /** @type {Record<string, boolean>} */
     const offered = { read: hasUnread || hasMore, dismiss: unread === 0 && rows.length > 0 };
@@ -131,7 +130,6 @@ export class ThemisInboxElement extends HTMLElement {
     if (value !== "read" || isNarrowed(this.dataset) || mailbox.position.epoch !== this.dataset.epoch) return;
     event.preventDefault();
     this.#markAllRead();
-    // In place of the button, which is gone.
     this.#list?.focusNote();
   }
 

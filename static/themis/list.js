@@ -102,7 +102,7 @@ export class NotificationList {
     this.#note.focus();
   }
 
-  /** Answers how long what it writes stays true. @param {number} now The server's time. */
+  /** @param {number} now */
   updateTimes(now) {
     return Math.min(Infinity, ...this.#inOrder.map((row) => row.updateTime(now)));
   }
@@ -119,7 +119,6 @@ export class NotificationList {
     return wait;
   }
 
-  /** The person has turned away: nothing waits to be undone any longer. */
   forget() {
     this.#all = null;
     this.#problem = null;
@@ -232,7 +231,7 @@ export class NotificationList {
     return "ids" in selection ? this.#report(mailbox.change(OPPOSITE[verb], selection.ids).finished) : true;
   }
 
-  /** @param {Promise<boolean>} finished @param {string} [text] What to say when it worked, instead of the count. */
+  /** @param {Promise<boolean>} finished @param {string} [text] */
   async #report(finished, text) {
     const { mailbox, texts, say } = this.#surroundings;
     this.#pending += 1;

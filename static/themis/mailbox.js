@@ -113,7 +113,6 @@ export class Mailbox extends EventTarget {
     return this.#operations.overlay(this.#store.items, 0).items;
   }
 
-  /** Unread notifications; 10,000 means more than 9,999. */
   get unread() {
     return this.#operations.overlay(this.#store.items, this.#store.unread).unread;
   }
@@ -141,7 +140,6 @@ export class Mailbox extends EventTarget {
     return { state, isStale, isSignedOut, heardAt };
   }
 
-  /** The server's time, in milliseconds. */
   now() {
     return this.#store.now();
   }
@@ -164,7 +162,7 @@ export class Mailbox extends EventTarget {
     this.#closing.set(GRACE);
   }
 
-  /** One speaks for the mailbox, however many bells there are. @param {object} holder */
+  /** @param {object} holder */
   isSpokenForBy(holder) {
     const [first] = this.#holders;
     return first === holder;
@@ -257,7 +255,7 @@ export class Mailbox extends EventTarget {
     this.#transported();
   }
 
-  /** What a page lacks that stands here; and if it is ahead, ask for what it has. @param {Position} position */
+  /** @param {Position} position */
   #missing({ epoch, revision }) {
     const { position } = this.#store;
     if (epoch !== null && position.epoch !== null && (epoch !== position.epoch || revision > position.revision)) {
@@ -304,7 +302,7 @@ export class Mailbox extends EventTarget {
     }
   }
 
-  /** What only the page can do that holds the connection. @param {Wish} wish */
+  /** @param {Wish} wish */
   #wish(wish) {
     if (this.#tabs.isLeader) this.#connection[wish]();
     else this.#tabs.tellWish(wish);

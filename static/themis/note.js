@@ -15,7 +15,7 @@ export class Note {
     this.#leave = leave;
   }
 
-  /** @param {object | null} about What it tells of, once; null = nothing. @param {NoteContent} [content] */
+  /** @param {object | null} about @param {NoteContent} [content] */
   set(about, content) {
     if (about === this.#about) return;
     const hadFocus = this.element.contains(document.activeElement);

@@ -9,7 +9,7 @@ export class Operation {
   at = null;
   isUnsent = false;
 
-  /** @param {Verb} verb @param {Selected} selection @param {string} now The server's time, until it answers. */
+  /** @param {Verb} verb @param {Selected} selection @param {string} now */
   constructor(verb, selection, now) {
     this.verb = verb;
     this.selection = selection;
@@ -48,7 +48,7 @@ export class Operations {
   #headers;
   #fetch;
   #holder;
-  /** Pending and failed ones, in their order. @type {Set<Operation>} */
+  /** @type {Set<Operation>} */
   #open = new Set();
 
   /** @param {OperationsOptions} options */
@@ -130,7 +130,6 @@ export class Operations {
     }
     const { status } = response;
     if (status === 401) this.#holder.onSignedOut();
-    // Gone, or another epoch.
     if (status === 404 || status === 409) this.#holder.onOutdated();
     if (!response.ok) return status === 404 && "ids" in operation.selection;
     const frame = decode(await response.text().catch(() => ""));

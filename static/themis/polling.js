@@ -25,7 +25,6 @@ export class Poller {
   #timer;
   #interval = 0;
   #failures = 0;
-  /** Not before this time, because the server said so, or for the sake of spacing. */
   #notBefore = 0;
   /** @type {AbortController | null} */
   #request = null;

@@ -92,7 +92,7 @@ const FRAMES = new Map([
   ["error", { detail: isText }],
 ]);
 
-/** Null for whatever this page does not understand. @param {any} text @returns {Frame | null} */
+/** @param {any} text @returns {Frame | null} */
 export function decode(text) {
   try {
     const frame = JSON.parse(text);
@@ -129,7 +129,7 @@ export function countLabel(count, language) {
   return count > 0 ? capped(count, 99, language) : "";
 }
 
-/** Exact as far as the wire is. @param {number} count @param {string} [language] */
+/** @param {number} count @param {string} [language] */
 export function countText(count, language) {
   return capped(count, 9999, language);
 }

@@ -5,7 +5,7 @@ const HOUR = 60 * MINUTE;
 const DAY = 24 * HOUR;
 const RELATIVE_UNTIL = 30 * DAY;
 
-/** And how long that stays true. @param {number} then @param {number} now @param {string} [language] */
+/** @param {number} then @param {number} now @param {string} [language] */
 export function relativeTime(then, now, language) {
   const age = Math.max(0, now - then);
   if (age >= RELATIVE_UNTIL) {
@@ -27,7 +27,6 @@ export function fullTime(then, language) {
   return new Intl.DateTimeFormat(language, { dateStyle: "full", timeStyle: "short" }).format(then);
 }
 
-/** One timer for all relative times of a page, which rests while nobody sees them. */
 export class Ticker {
   /** @type {Set<() => number>} */
   #updates = new Set();

@@ -23,7 +23,7 @@ export class Resync {
     this.#answer = new Alarm(clock, () => this.#askAgain());
   }
 
-  /** The page can't reach this by itself. @param {Position} position */
+  /** @param {Position} position */
   want({ epoch, revision }) {
     if (this.#wanted?.epoch !== epoch || this.#wanted.revision < revision) this.#wanted = { epoch, revision };
     if (!this.#answer.isSet) this.#askAgain();

@@ -5,7 +5,6 @@ import { clone, part, setText } from "./template.js";
 
 const LEVELS = ["info", "success", "warning", "danger"];
 
-/** An `<li>` of the list page, or one made for the panel, that follows its item. */
 export class Row {
   #surroundings;
   #link;
@@ -50,7 +49,7 @@ export class Row {
     return !this.#isReplaced && this.#buttons.some(({ value, hidden }) => value === verb && !hidden);
   }
 
-  /** Say something in the row, or instead of it. @param {object | null} about @param {NoteContent} [content] */
+  /** @param {object | null} about @param {NoteContent} [content] */
   tell(about, content, isInstead = false) {
     const takesFocus = isInstead && !this.#isReplaced && this.hasFocus;
     this.element.toggleAttribute("data-replaced", isInstead);
@@ -66,7 +65,7 @@ export class Row {
     (this.#isReplaced ? this.#note : this.#link).focus();
   }
 
-  /** Answers how long what it writes stays true. @param {number} now The server's time. */
+  /** @param {number} now */
   updateTime(now) {
     const { text, wait } = relativeTime(this.#createdAt, now, this.#surroundings.texts.language);
     setText(part(this.element, "time"), text);
@@ -108,7 +107,7 @@ export class Row {
   }
 }
 
-/** What the server rendered, as an item. @param {HTMLElement} element @returns {RowItem} */
+/** @param {HTMLElement} element @returns {RowItem} */
 export function readItem(element) {
   const { id = "", level = "", created } = element.dataset;
   const text = (/** @type {string} */ name) => part(element, name).textContent ?? "";

@@ -1,7 +1,6 @@
 import { systemClock, Alarm } from "./clock.js";
 import { newestFirst, VERSION } from "./protocol.js";
 
-/** As many as a snapshot carries. */
 export const WINDOW = 20;
 
 /** While somebody reads on: more nodes make a page slow. */
@@ -13,7 +12,7 @@ const LONGEST_WAIT = 3_600_000;
 const NOTHING = { epoch: null, revision: 0, unread: 0, desktop: false, poll_interval: 0 };
 
 export class NewItemsEvent extends Event {
-  /** @param {Item[]} items Newest first. */
+  /** @param {Item[]} items */
   constructor(items) {
     super("new");
     this.items = items;
@@ -82,12 +81,11 @@ export class Store extends EventTarget {
     return this.#hasOlder && this.#held.length < MOST;
   }
 
-  /** The server's time, as far as the last frame told it. */
   now() {
     return this.#clock.now() + this.#offset;
   }
 
-  /** "gap": ask the server for the difference. @param {StateFrame} frame @returns {"applied" | "ignored" | "gap"} */
+  /** @param {StateFrame} frame @returns {"applied" | "ignored" | "gap"} */
   apply(frame) {
     const { epoch, revision, unread, desktop, poll_interval } = frame;
     const sameEpoch = epoch === this.epoch;

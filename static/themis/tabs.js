@@ -85,7 +85,6 @@ export class Tabs {
     this.#channel = null;
   }
 
-  /** Neither lead nor wait for it, but go on listening. */
   resign() {
     this.#question.clear();
     this.#request?.abort();
@@ -101,7 +100,6 @@ export class Tabs {
     this.challenge();
   }
 
-  /** Ask a leader to show that it is there and to tell what this tab lacks. */
   challenge() {
     if (this.isLeader || this.#channel === null) return;
     this.#asked = 0;

@@ -48,13 +48,13 @@ export class Texts {
     }
   }
 
-  /** @param {string} name @param {Record<string, string>} [values] For the {placeholders}. */
+  /** @param {string} name @param {Record<string, string>} [values] */
   get(name, values = {}) {
     const text = this.#byName.get(name) ?? "";
     return text.replace(/\{(\w+)\}/g, (placeholder, key) => values[key] ?? placeholder);
   }
 
-  /** @param {string} name @param {number} count Chooses the plural form, and stands for {count}. */
+  /** @param {string} name @param {number} count */
   count(name, count) {
     const form = `${name} ${this.#plural.select(count)}`;
     return this.get(this.#byName.has(form) ? form : name, { count: countText(count, this.language) });
