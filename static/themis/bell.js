@@ -6,6 +6,17 @@ import { languageOf, part, setText, Texts } from "./template.js";
 
 const liveRegion = new LiveRegion();
 
+const CONFIG = {
+  mountUrl: "",
+  stateUrl: "",
+  notificationsUrl: "",
+  socketUrl: "",
+  user: "",
+  session: "",
+  csrfToken: "",
+  csrfCookie: "",
+};
+
 /** A button with a panel, in place of the plain link that is the bell without JavaScript. */
 export class ThemisBellElement extends HTMLElement {
   /** @type {Surroundings | null} */
@@ -21,7 +32,7 @@ export class ThemisBellElement extends HTMLElement {
   }
 
   get unread() {
-    return this.surroundings?.mailbox.unread ?? Number(this.dataset.unread ?? 0);
+    return this.surroundings?.mailbox.unread ?? this.#number("unread");
   }
 
   get epoch() {
@@ -41,12 +52,13 @@ export class ThemisBellElement extends HTMLElement {
     this.#removeAdded();
     this.#lifetime = new AbortController();
     const { signal } = this.#lifetime;
-    const mailbox = Mailbox.at(this.#config());
+    const config = { ...CONFIG, ...this.dataset, pollInterval: this.#number("pollInterval"), unread: this.#number("unread") };
+    const mailbox = Mailbox.at(config);
     this.surroundings = {
       mailbox,
       templates: this,
       texts: new Texts(this, languageOf(this)),
-      mountUrl: this.dataset.mountUrl ?? "",
+      mountUrl: config.mountUrl,
       say: (text) => liveRegion.say(text),
     };
     liveRegion.prepare();
@@ -73,22 +85,9 @@ export class ThemisBellElement extends HTMLElement {
     for (const added of this.querySelectorAll("[data-themis-added]")) added.remove();
   }
 
-  /** @returns {MailboxConfig} */
-  #config() {
-    const { mountUrl = "", stateUrl = "", notificationsUrl = "", socketUrl = "" } = this.dataset;
-    const { user = "", session = "", csrfToken = "", csrfCookie = "", pollInterval, unread } = this.dataset;
-    return {
-      mountUrl,
-      stateUrl,
-      notificationsUrl,
-      socketUrl,
-      user,
-      session,
-      csrfToken,
-      csrfCookie,
-      pollInterval: Math.max(0, Number(pollInterval) || 0),
-      unread: Math.max(0, Number(unread) || 0),
-    };
+  /** @param {string} name */
+  #number(name) {
+    return Math.max(0, Number(this.dataset[name]) || 0);
   }
 
   /** @param {AbortSignal} signal */

@@ -17,14 +17,6 @@ const LONG_BLOCKED = 9;
 
 const ATTEMPT_SPACING = 1_000;
 
-export class FrameEvent extends Event {
-  /** @param {StateFrame} frame */
-  constructor(frame, type = "frame") {
-    super(type);
-    this.frame = frame;
-  }
-}
-
 /** Keeps a page in touch, over a socket or else by polling. Fires "frame" and "transport". Knows no DOM. */
 export class Connection extends EventTarget {
   isSignedOut = false;
@@ -80,8 +72,17 @@ export class Connection extends EventTarget {
       holder: {
         position,
         isHidden,
-        onAnswer: (frame) => this.#answered(frame),
-        onFailure: () => this.#failed(),
+        onAnswer: (frame) => {
+          this.#pollFailed = false;
+          this.heardAt = clock.now();
+          if (frame !== null) this.#deliver(frame);
+          else this.#resync.settle(position());
+          this.#tell();
+        },
+        onFailure: () => {
+          this.#pollFailed = true;
+          this.#tell();
+        },
         onSignedOut: () => this.signOut(),
       },
     });
@@ -217,24 +218,10 @@ export class Connection extends EventTarget {
     this.#tell();
   }
 
-  /** @param {StateFrame | null} frame */
-  #answered(frame) {
-    this.#pollFailed = false;
-    this.heardAt = this.#clock.now();
-    if (frame !== null) this.#deliver(frame);
-    else this.#resync.settle(this.#position());
-    this.#tell();
-  }
-
-  #failed() {
-    this.#pollFailed = true;
-    this.#tell();
-  }
-
   /** @param {StateFrame} frame */
   #deliver(frame) {
     this.#poller.interval = frame.poll_interval;
-    this.dispatchEvent(new FrameEvent(frame));
+    this.dispatchEvent(Object.assign(new Event("frame"), { frame }));
     const position = this.#position();
     if (position.epoch === frame.epoch && position.revision >= frame.revision) this.#resync.settle(position);
     if (this.#isLate && !this.#socket?.isOpen && this.#isRunning) this.#poller.start();

@@ -47,7 +47,6 @@ export class DesktopElement extends HTMLElement {
     return this.closest("form")?.querySelector(`[name="${ACCOUNT}"]`) ?? null;
   }
 
-  /** @returns {DeviceState | "account"} */
   get #state() {
     const { state } = this.#device;
     return state === "on" && this.#account?.checked === false ? "account" : state;

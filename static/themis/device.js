@@ -1,3 +1,5 @@
+import { keep, kept } from "./storage.js";
+
 /** One account in this browser. Two flags are kept here, and nothing of any notification. */
 export class Device {
   /** @type {typeof globalThis.Notification | undefined} */
@@ -9,7 +11,6 @@ export class Device {
     this.#Notification = Notification;
   }
 
-  /** @returns {DeviceState} */
   get state() {
     if (!globalThis.isSecureContext) return "insecure";
     if (this.#Notification === undefined) return "unsupported";
@@ -49,21 +50,11 @@ export class Device {
 
   /** @param {string} flag */
   #has(flag) {
-    try {
-      return localStorage.getItem(`themis:${this.user}:${flag}`) !== null;
-    } catch {
-      return false;
-    }
+    return kept("localStorage", `themis:${this.user}:${flag}`) !== null;
   }
 
   /** @param {string} flag @param {boolean} isSet */
   #keep(flag, isSet) {
-    const key = `themis:${this.user}:${flag}`;
-    try {
-      if (isSet) localStorage.setItem(key, "1");
-      else localStorage.removeItem(key);
-    } catch {
-      // The browser keeps nothing for this site: it stays off.
-    }
+    keep("localStorage", `themis:${this.user}:${flag}`, isSet ? "1" : null);
   }
 }

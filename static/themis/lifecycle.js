@@ -1,3 +1,5 @@
+import { keep, kept } from "./storage.js";
+
 const TICK = 5_000;
 const SLEPT = 20_000;
 
@@ -30,19 +32,9 @@ const BLOCKED = "themis:blocked";
 /** Whether sockets are worth waiting for: a page tells the next one of its tab. */
 export const tabMemory = {
   get isBlocked() {
-    try {
-      return Date.now() - Number(sessionStorage.getItem(BLOCKED)) < REMEMBERED;
-    } catch {
-      // Storage may be forbidden.
-      return false;
-    }
+    return Date.now() - Number(kept("sessionStorage", BLOCKED)) < REMEMBERED;
   },
   set isBlocked(isBlocked) {
-    try {
-      if (isBlocked) sessionStorage.setItem(BLOCKED, String(Date.now()));
-      else sessionStorage.removeItem(BLOCKED);
-    } catch {
-      // The next page finds out for itself.
-    }
+    keep("sessionStorage", BLOCKED, isBlocked ? String(Date.now()) : null);
   },
 };

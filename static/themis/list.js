@@ -199,7 +199,7 @@ export class NotificationList {
     const moved = { verb, item, at: Date.now(), started: null, isUndone: false };
     const isMoved = verb === "dismiss" || verb === "restore";
     if (isMoved) this.#moved.set(item.id, moved);
-    const started = failed ? { operation: failed, finished: mailbox.retry(failed) } : mailbox.change(verb, [item.id]);
+    const started = failed ? { operation: failed, finished: mailbox.operations.run(failed) } : mailbox.change(verb, [item.id]);
     moved.started = started;
     this.#problem = null;
     this.#undo = () => (isMoved ? this.#takeBack(moved) : this.#revert(started));
@@ -246,7 +246,7 @@ export class NotificationList {
     const { mailbox, texts } = this.#surroundings;
     const { id, title } = row.item;
     const moved = this.#moved.get(id);
-    const failed = mailbox.failureOf(id);
+    const failed = mailbox.operations.failureOf(id);
     const words = (/** @type {string} */ said, /** @type {string} */ offered) => ({
       text: texts.get(said),
       label: texts.get(offered),
@@ -263,7 +263,7 @@ export class NotificationList {
 
   #tell() {
     const { mailbox, texts } = this.#surroundings;
-    const { failure } = mailbox;
+    const { failure } = mailbox.operations;
     const all = this.#all;
     const problem = failure ?? this.#problem;
     this.#note.element.toggleAttribute("data-problem", problem !== null);
@@ -286,7 +286,7 @@ export class NotificationList {
 
   /** @param {Operation} failure */
   #retry(failure) {
-    const finished = this.#surroundings.mailbox.retry(failure);
+    const finished = this.#surroundings.mailbox.operations.run(failure);
     const all = this.#all;
     if (all?.operation !== failure) return this.#report(finished);
     all.finished = finished;

@@ -1,10 +1,10 @@
 import { readCookie, socketAddress } from "./address.js";
 import { Alarm, systemClock } from "./clock.js";
-import { Connection, FrameEvent } from "./connection.js";
+import { Connection } from "./connection.js";
 import { followPage, tabMemory } from "./lifecycle.js";
 import { Older } from "./older.js";
 import { Operation, Operations } from "./operations.js";
-import { NewItemsEvent, Store } from "./store.js";
+import { Store } from "./store.js";
 import { Tabs } from "./tabs.js";
 
 /** A body swap takes the bell out and puts another in: the mailbox outlives that. */
@@ -16,12 +16,12 @@ const GRACE = 1_000;
  * "applied", for lists: what a frame says of notifications that the page doesn't hold.
  */
 export class Mailbox extends EventTarget {
+  operations;
   older;
   #config;
   #store;
   #connection;
   #tabs;
-  #operations;
   #closing;
   #follow = new AbortController();
   /** @type {Set<object>} */
@@ -73,17 +73,39 @@ export class Mailbox extends EventTarget {
       holder: {
         position,
         transport: () => this.transport,
-        onPing: (theirs) => this.#missing(theirs),
-        onLead: () => this.#lead(),
+        // Whoever is behind is told; whoever is ahead shows that this page is behind.
+        onPing: ({ epoch, revision }) => {
+          const { position: own } = this.#store;
+          const isAhead = epoch !== null && own.epoch !== null && (epoch !== own.epoch || revision > own.revision);
+          if (isAhead) this.#connection.sync({ epoch, revision });
+          return epoch === own.epoch && revision >= own.revision ? null : this.#store.toSnapshot();
+        },
+        onLead: () => {
+          this.#leaders = null;
+          this.#connection.start();
+          this.#transported();
+        },
         onFollow: () => this.#connection.stop(),
         onFrame: (frame) => this.#connection.isSignedOut || this.#apply(frame),
-        onTransport: (transport) => this.#hearTransport(transport),
+        onTransport: (transport) => {
+          if (this.#tabs.isLeader || this.#connection.isSignedOut) return;
+          this.#leaders = transport;
+          this.#transported();
+        },
         onWish: (wish) => this.#connection[wish]?.(),
         onSignedOut,
-        onNewcomer: (theirs) => this.#meet(theirs),
+        // A session of the same person is this page's too; after one of another ("") this may be over.
+        onNewcomer: (theirs) => {
+          if (theirs === "") {
+            if (this.#tabs.isLeader) this.#connection.check();
+          } else if (this.#connection.isSignedOut) {
+            this.#connection.revive();
+            this.#tabs.rejoin(theirs);
+          }
+        },
       },
     });
-    this.#operations = new Operations({
+    this.operations = new Operations({
       url: notificationsUrl,
       headers: () => {
         const { csrfCookie, csrfToken } = this.#config;
@@ -101,7 +123,8 @@ export class Mailbox extends EventTarget {
     this.#connection.addEventListener("transport", () => this.#transported());
     this.#store.addEventListener("change", () => this.#changed());
     this.#store.addEventListener("new", (event) => {
-      this.dispatchEvent(new NewItemsEvent(/** @type {NewItemsEvent} */ (event).items));
+      const { items } = /** @type {NewItemsEvent} */ (event);
+      this.dispatchEvent(Object.assign(new Event("new"), { items }));
     });
     this.#store.addEventListener("expiry", () => {
       // A page that nobody sees asks when it is shown.
@@ -110,11 +133,11 @@ export class Mailbox extends EventTarget {
   }
 
   get items() {
-    return this.#operations.overlay(this.#store.items, 0).items;
+    return this.operations.overlay(this.#store.items, 0).items;
   }
 
   get unread() {
-    return this.#operations.overlay(this.#store.items, this.#store.unread).unread;
+    return this.operations.overlay(this.#store.items, this.#store.unread).unread;
   }
 
   get isLoaded() {
@@ -133,7 +156,6 @@ export class Mailbox extends EventTarget {
     return this.#store.hasOlder;
   }
 
-  /** @returns {Transport} */
   get transport() {
     if (this.#leaders !== null && !this.#connection.isSignedOut) return this.#leaders;
     const { state, isStale, isSignedOut, heardAt } = this.#connection;
@@ -183,23 +205,9 @@ export class Mailbox extends EventTarget {
     return this.#run(verb === "dismiss" ? "restore" : "unread", { at: at ?? "" });
   }
 
-  /** @param {Operation} operation */
-  retry(operation) {
-    return this.#operations.run(operation);
-  }
-
   /** @param {Item} item */
   preview(item) {
-    return this.#operations.overlay([item], 0).items[0] ?? item;
-  }
-
-  /** @param {string} id */
-  failureOf(id) {
-    return this.#operations.failureOf(id);
-  }
-
-  get failure() {
-    return this.#operations.failure;
+    return this.operations.overlay([item], 0).items[0] ?? item;
   }
 
   refresh() {
@@ -228,10 +236,10 @@ export class Mailbox extends EventTarget {
     return this.#tabs.isAnyFocused();
   }
 
-  /** @param {Verb} verb @param {Selected} selection @returns {Started} */
+  /** @param {Verb} verb @param {Selected} selection */
   #run(verb, selection) {
     const operation = new Operation(verb, selection, new Date(this.now()).toISOString());
-    return { operation, finished: this.#operations.run(operation) };
+    return { operation, finished: this.operations.run(operation) };
   }
 
   /** @param {StateFrame} frame */
@@ -243,38 +251,16 @@ export class Mailbox extends EventTarget {
   /** @param {StateFrame} frame */
   #apply(frame) {
     const outcome = this.#store.apply(frame);
-    if (outcome === "applied") this.dispatchEvent(new FrameEvent(frame, "applied"));
+    if (outcome === "applied") this.dispatchEvent(Object.assign(new Event("applied"), { frame }));
     if (outcome !== "gap") return;
     if (this.#tabs.isLeader) this.#connection.sync(frame);
     else this.#tabs.challenge();
   }
 
-  #lead() {
-    this.#leaders = null;
-    this.#connection.start();
-    this.#transported();
-  }
-
-  /** @param {Position} position */
-  #missing({ epoch, revision }) {
-    const { position } = this.#store;
-    if (epoch !== null && position.epoch !== null && (epoch !== position.epoch || revision > position.revision)) {
-      this.#connection.sync({ epoch, revision });
-    }
-    return epoch === position.epoch && revision >= position.revision ? null : this.#store.toSnapshot();
-  }
-
-  /** @param {Transport} transport */
-  #hearTransport(transport) {
-    if (this.#tabs.isLeader || this.#connection.isSignedOut) return;
-    this.#leaders = transport;
-    this.#transported();
-  }
-
   #transported() {
     const { state, isStale, isSignedOut } = this.transport;
     if (isSignedOut) this.#signOut();
-    else if (!isStale && (state === "open" || state === "polling")) this.#operations.resume();
+    else if (!isStale && (state === "open" || state === "polling")) this.operations.resume();
     this.#tabs.tellTransport();
     this.dispatchEvent(new Event("transport"));
   }
@@ -283,23 +269,8 @@ export class Mailbox extends EventTarget {
     this.#leaders = null;
     this.#tabs.tellSignedOut();
     this.#tabs.resign();
-    this.#operations.clear();
+    this.operations.clear();
     this.#store.clear();
-  }
-
-  /**
-   * A page of another session is there. If of the same person, that session is this
-   * page's too; if of another (""), this page's may be over.
-   *
-   * @param {string} session
-   */
-  #meet(session) {
-    if (session === "") {
-      if (this.#tabs.isLeader) this.#connection.check();
-    } else if (this.#connection.isSignedOut) {
-      this.#connection.revive();
-      this.#tabs.rejoin(session);
-    }
   }
 
   /** @param {Wish} wish */

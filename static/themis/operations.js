@@ -28,7 +28,7 @@ export class Operation {
     return this.names(item.id);
   }
 
-  /** What becomes of it; null when it goes. @param {Item} item @returns {Item | null} */
+  /** What becomes of it; null when it goes. @param {Item} item */
   applyTo(item) {
     if (!this.covers(item)) return item;
     if (this.verb === "dismiss") return null;

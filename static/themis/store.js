@@ -11,14 +11,6 @@ const LONGEST_WAIT = 3_600_000;
 
 const NOTHING = { epoch: null, revision: 0, unread: 0, desktop: false, poll_interval: 0 };
 
-export class NewItemsEvent extends Event {
-  /** @param {Item[]} items */
-  constructor(items) {
-    super("new");
-    this.items = items;
-  }
-}
-
 /**
  * However frames are repeated, reordered or lost on the way, after `apply()` the store
  * equals a fresh snapshot of the revision it claims to hold, or says "gap" and stays at the
@@ -66,7 +58,6 @@ export class Store extends EventTarget {
     return this.#known.desktop;
   }
 
-  /** @returns {Position} */
   get position() {
     const { epoch, revision } = this.#known;
     return { epoch, revision };
@@ -85,7 +76,7 @@ export class Store extends EventTarget {
     return this.#clock.now() + this.#offset;
   }
 
-  /** @param {StateFrame} frame @returns {"applied" | "ignored" | "gap"} */
+  /** @param {StateFrame} frame */
   apply(frame) {
     const { epoch, revision, unread, desktop, poll_interval } = frame;
     const sameEpoch = epoch === this.epoch;
@@ -97,7 +88,7 @@ export class Store extends EventTarget {
       return "ignored";
     }
 
-    const fresh = sameEpoch ? this.#newItems(frame.items) : [];
+    const items = sameEpoch ? this.#newItems(frame.items) : [];
     const merged = this.#merged(frame);
     this.#held = merged.filter((item, place) => place < this.#window || this.#isReached(item)).slice(0, this.#limit);
     if (frame.type === "snapshot") this.#hasOlder = merged.length >= this.#window;
@@ -105,7 +96,7 @@ export class Store extends EventTarget {
     this.#known = { epoch, revision, unread, desktop, poll_interval };
     this.#offset = Date.parse(frame.now) - this.#clock.now();
     this.#changed();
-    if (fresh.length > 0) this.dispatchEvent(new NewItemsEvent(fresh));
+    if (items.length > 0) this.dispatchEvent(Object.assign(new Event("new"), { items }));
     return "applied";
   }
 

@@ -11,8 +11,7 @@ export function part(root, name) {
 /** @param {ParentNode} root @param {string} name */
 export function clone(root, name) {
   const { content } = /** @type {HTMLTemplateElement} */ (part(root, name));
-  if (content.firstElementChild === null) throw new Error(`<template data-themis="${name}"> is empty.`);
-  return /** @type {HTMLElement} */ (document.importNode(content.firstElementChild, true));
+  return document.importNode(/** @type {HTMLElement} */ (content.firstElementChild), true);
 }
 
 /** Write only what differs: an equal write would still wake observers. @param {Element} element @param {string} text */
