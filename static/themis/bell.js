@@ -2,7 +2,7 @@ import { LiveRegion, NewsAnnouncer } from "./announcer.js";
 import { ThemisChangeEvent, ThemisNewEvent, ThemisTransportEvent } from "./events.js";
 import { Mailbox } from "./mailbox.js";
 import { countLabel } from "./protocol.js";
-import { languageOf, part, setText, Texts } from "./template.js";
+import { languageOf, part, setShown, setTexts, Texts } from "./template.js";
 
 const liveRegion = new LiveRegion();
 
@@ -17,7 +17,6 @@ const CONFIG = {
   csrfCookie: "",
 };
 
-/** A button with a panel, in place of the plain link that is the bell without JavaScript. */
 export class ThemisBellElement extends HTMLElement {
   /** @type {Surroundings | null} */
   surroundings = null;
@@ -184,9 +183,8 @@ export class ThemisBellElement extends HTMLElement {
     const name = unread > 0 ? texts.get("bell-unread", { unread: texts.count("unread", unread) }) : texts.get("bell");
     for (const root of [part(this, "link"), this.#button]) {
       if (root === null) continue;
-      setText(part(root, "name"), name);
-      setText(part(root, "count"), label);
-      part(root, "count").hidden = label === "";
+      setTexts(root, { name, count: label });
+      setShown(root, { count: label !== "" });
     }
     if (this.#panel?.isOpen) this.#panel.render();
   }

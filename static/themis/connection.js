@@ -5,7 +5,6 @@ import { closeMeaning } from "./protocol.js";
 import { Resync } from "./resync.js";
 import { LiveSocket } from "./socket.js";
 
-/** Shorter trouble starts no polling and is not shown to the person. */
 const PATIENCE = 10_000;
 
 const STABLE = 30_000;
@@ -17,7 +16,7 @@ const LONG_BLOCKED = 9;
 
 const ATTEMPT_SPACING = 1_000;
 
-/** Keeps a page in touch, over a socket or else by polling. Fires "frame" and "transport". Knows no DOM. */
+/** Fires "frame" and "transport". Knows no DOM. */
 export class Connection extends EventTarget {
   isSignedOut = false;
   /** @type {number | null} */
@@ -150,7 +149,6 @@ export class Connection extends EventTarget {
     if (this.#poller.isStarted) this.#poller.fetchSoon();
   }
 
-  /** Something has expired: a socket will tell the new count, polls have to ask. */
   expire() {
     this.#poller.fetchSpread();
   }

@@ -1,11 +1,10 @@
 import { Device } from "./device.js";
-import { languageOf, part, setText, Texts } from "./template.js";
+import { languageOf, part, setShown, setTexts, Texts } from "./template.js";
 
 const ACCOUNT = "browser_notifications_enabled";
 
 const TIMEOUT = 15_000;
 
-/** In the form of the preferences page, hidden without JavaScript. Only its button asks the browser. */
 export class DesktopElement extends HTMLElement {
   #lifetime = new AbortController();
   #device = new Device("");
@@ -101,13 +100,13 @@ export class DesktopElement extends HTMLElement {
     const state = this.#state;
     const texts = this.#texts;
     const status = part(this, "status");
-    const turn = part(this, "turn");
-    setText(status, texts.get(this.#hasFailed ? "failed" : state));
-    setText(turn, texts.get(state === "on" ? "turn-off" : "turn-on"));
-    turn.hidden = ["insecure", "unsupported", "denied"].includes(state);
+    const isOn = state === "on";
+    setTexts(this, {
+      status: texts.get(this.#hasFailed ? "failed" : state),
+      turn: texts.get(isOn ? "turn-off" : "turn-on"),
+    });
+    setShown(this, { turn: !["insecure", "unsupported", "denied"].includes(state), "when-on": isOn, example: isOn });
     this.dataset.state = state;
-    part(this, "when-on").hidden = state !== "on";
-    part(this, "example").hidden = state !== "on";
     if (this.contains(focused) && focused?.closest("[hidden]")) status.focus();
   }
 }

@@ -8,10 +8,7 @@ const GATHER = 400;
 
 const MOST = 3;
 
-/**
- * Shows what arrives while the person looks at none of the pages. Takes it away when it
- * has been read, wherever that was, and with the page, which alone can do that and open it.
- */
+/** Takes away what has been read, wherever that was, and all with the page, which alone can do that. */
 export class DesktopNotifier {
   #mailbox;
   #device;

@@ -1,6 +1,5 @@
 import { keep, kept } from "./storage.js";
 
-/** One account in this browser. Two flags are kept here, and nothing of any notification. */
 export class Device {
   /** @type {typeof globalThis.Notification | undefined} */
   #Notification;

@@ -1,5 +1,3 @@
-/* What a host can listen to: `document` hears each once, however many bells there are. */
-
 export class ThemisChangeEvent extends Event {
   /** @param {number} unread @param {Item[]} items */
   constructor(unread, items) {

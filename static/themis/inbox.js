@@ -2,9 +2,8 @@ import { isNarrowed, matches } from "./filters.js";
 import { NotificationList } from "./list.js";
 import { newestFirst } from "./protocol.js";
 import { Ticker } from "./relative-time.js";
-import { part, setText } from "./template.js";
+import { setShown, setTexts } from "./template.js";
 
-/** The list page works as it is. With a bell its rows follow what happens, and forms are dealt with in place. */
 export class ThemisInboxElement extends HTMLElement {
   #lifetime = new AbortController();
   #joined = new AbortController();
@@ -58,7 +57,7 @@ export class ThemisInboxElement extends HTMLElement {
     const tick = () => list.updateTimes(mailbox.now());
     Ticker.ofPage.add(tick);
     signal.addEventListener("abort", () => Ticker.ofPage.delete(tick));
-    if (mailbox.isLoaded && mailbox.position.revision !== this.#revision) part(this, "aged").hidden = false;
+    if (mailbox.isLoaded && mailbox.position.revision !== this.#revision) setShown(this, { aged: true });
     this.#render();
   }
 
@@ -69,10 +68,9 @@ export class ThemisInboxElement extends HTMLElement {
     // What the page says stays readable for who has signed out elsewhere.
     if (mailbox.transport.isSignedOut) return;
     this.#list.show([...this.#items.values()].map((item) => mailbox.preview(item)));
-    const count = part(this, "count");
     // The server's number is exact, beyond what the wire has.
-    if (unread < 10_000) setText(count, texts.count("unread", unread));
-    count.hidden = unread === 0;
+    if (unread < 10_000) setTexts(this, { count: texts.count("unread", unread) });
+    setShown(this, { count: unread > 0 });
     this.#offer(unread);
   }
 
@@ -99,16 +97,15 @@ export class ThemisInboxElement extends HTMLElement {
     }
     this.#epoch = epoch;
     this.#revision = Math.max(revision, isKnown ? since : 0);
-    if (isAged) part(this, "aged").hidden = false;
+    if (isAged) setShown(this, { aged: true });
     this.#render();
   }
 
   /** @param {Item[]} items */
   #ring(items) {
     this.#news += items.filter((item) => matches(item, this.dataset)).length;
-    const pill = part(this, "pill");
-    setText(pill, this.#surroundings?.texts.count("pill", this.#news) ?? "");
-    pill.hidden = this.#news === 0;
+    setTexts(this, { pill: this.#surroundings?.texts.count("pill", this.#news) ?? "" });
+    setShown(this, { pill: this.#news > 0 });
   }
 
   /** @param {number} unread */

@@ -9,10 +9,7 @@ const UNDO_FOR = 10_000;
 /** @type {Record<Verb, Verb>} */
 const OPPOSITE = { read: "unread", unread: "read", dismiss: "restore", restore: "dismiss" };
 
-/**
- * The notifications of a panel or a page: what is done is shown at once, said where it
- * failed, undone where it stands. Rows never move, they only come and go.
- */
+/** Rows never move, because what orders them never changes: they only come and go. */
 export class NotificationList {
   #surroundings;
   #element;
@@ -32,10 +29,7 @@ export class NotificationList {
   #undo = () => {};
   #pending = 0;
 
-  /**
-   * @param {HTMLElement} root Has the parts heading, note and list; rows in it are taken over.
-   * @param {Surroundings} surroundings @param {AbortSignal} signal
-   */
+  /** @param {HTMLElement} root @param {Surroundings} surroundings @param {AbortSignal} signal */
   constructor(root, surroundings, signal) {
     this.#surroundings = surroundings;
     this.#element = part(root, "list");
@@ -107,7 +101,6 @@ export class NotificationList {
     return Math.min(Infinity, ...this.#inOrder.map((row) => row.updateTime(now)));
   }
 
-  /** Let go of what was dismissed a while ago, unless the focus is on it. */
   sweep() {
     let wait = Infinity;
     for (const [id, { at, isUndone }] of this.#moved) {

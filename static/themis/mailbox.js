@@ -11,9 +11,8 @@ import { Tabs } from "./tabs.js";
 const GRACE = 1_000;
 
 /**
- * One person's mailbox, shared by all bells and lists of a page: what the server told, with
- * what the person has just done laid over it. Fires "change", "new", "transport", and
- * "applied", for lists: what a frame says of notifications that the page doesn't hold.
+ * What the server told, with what the person has just done laid over it. Fires "change",
+ * "new", "transport", and "applied": what a frame says of what the page doesn't hold.
  */
 export class Mailbox extends EventTarget {
   operations;

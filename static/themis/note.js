@@ -1,4 +1,4 @@
-import { part, setText } from "./template.js";
+import { part, setTexts } from "./template.js";
 
 /** A line with a button: "Dismissed · Undo", "That didn't work · Retry". */
 export class Note {
@@ -23,8 +23,7 @@ export class Note {
     this.element.hidden = about === null;
     if (content !== undefined) {
       this.#button.onclick = () => void content.act();
-      setText(part(this.element, "note-text"), content.text);
-      setText(this.#button, content.label);
+      setTexts(this.element, { "note-text": content.text, "note-button": content.label });
       this.#button.setAttribute("aria-label", content.name ?? content.label);
     }
     if (hadFocus && about === null) this.#leave();

@@ -42,7 +42,7 @@ export class Operation {
   }
 }
 
-/** What the server has not confirmed. With nothing pending, `overlay()` answers what it was given. */
+/** With nothing pending, `overlay()` answers what it was given. */
 export class Operations {
   #url;
   #headers;

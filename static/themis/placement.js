@@ -2,12 +2,7 @@ const GAP = 8;
 const EDGE = 8;
 const COMFORT = 320;
 
-/**
- * Below the button, or above it where there is more room, and inside the viewport in any
- * case. The stylesheet ignores these properties on narrow screens.
- *
- * @param {HTMLElement} panel @param {HTMLElement} button
- */
+/** The stylesheet ignores these properties on narrow screens. @param {HTMLElement} panel @param {HTMLElement} button */
 export function placeAt(panel, button) {
   const { clientWidth, clientHeight } = document.documentElement;
   const { top, bottom, left, right } = button.getBoundingClientRect();

@@ -11,10 +11,8 @@ const HIDDEN = 4;
 const HIDDEN_AT_LEAST = 60_000;
 const HIDDEN_UNTIL = 1_200_000;
 
-/** Of the interval, within which pages that know of the same moment ask after it. */
 const SPREAD = 1 / 60;
 
-/** Reads the state over HTTP, one request at a time. Never gives up, unless the person is signed out. */
 export class Poller {
   isStarted = false;
   #url;
@@ -42,10 +40,7 @@ export class Poller {
     this.#timer = new Alarm(clock, () => void this.#poll());
   }
 
-  get interval() {
-    return this.#interval / 1000;
-  }
-
+  /** @param {number} seconds */
   set interval(seconds) {
     const interval = seconds * 1000;
     if (interval === this.#interval) return;
@@ -75,7 +70,6 @@ export class Poller {
     else this.#wait(0);
   }
 
-  /** Many pages have reason to ask at this moment: if started, read a little later. */
   fetchSpread() {
     if (!this.isStarted) return;
     const wait = this.#clock.random() * this.#interval * SPREAD;

@@ -26,41 +26,40 @@ export function closeMeaning(code) {
   }
 }
 
-/** @type {Check} */
-const isText = (value) => typeof value === "string";
-/** @type {Check} */
-const isFlag = (value) => typeof value === "boolean";
-/** @type {Check} */
-const isCount = (value) => Number.isSafeInteger(value) && Number(value) >= 0;
-/** @type {Check} */
-const isId = (value) => typeof value === "string" && /^\d{1,19}$/.test(value);
-/** @type {Check} */
-const isTime = (value) => typeof value === "string" && !Number.isNaN(Date.parse(value));
-/** @type {Check} */
-const isTimeOrNull = (value) => value === null || isTime(value);
-/** @type {Check} */
-const isRecord = (value) => typeof value === "object" && value !== null && !Array.isArray(value);
-/** @type {(isValid: Check) => Check} */
+/** @satisfies {Shape} */
+const is = {
+  text: (value) => typeof value === "string",
+  flag: (value) => typeof value === "boolean",
+  count: (value) => Number.isSafeInteger(value) && value >= 0,
+  id: (value) => typeof value === "string" && /^\d{1,19}$/.test(value),
+  time: (value) => typeof value === "string" && !Number.isNaN(Date.parse(value)),
+  record: (value) => typeof value === "object" && value !== null && !Array.isArray(value),
+};
+
+/** @param {Check} isValid @returns {Check} */
+const orNull = (isValid) => (value) => value === null || isValid(value);
+
+/** @param {Check} isValid @returns {Check} */
 const listOf = (isValid) => (value) => Array.isArray(value) && value.every(isValid);
 
 /** @param {any} value @param {Shape} shape */
 function fits(value, shape) {
-  return isRecord(value) && Object.entries(shape).every(([name, isValid]) => isValid(value[name]));
+  return is.record(value) && Object.entries(shape).every(([name, isValid]) => isValid(value[name]));
 }
 
 const ITEM = {
-  id: isId,
-  title: isText,
-  message: isText,
-  level: isText,
-  url: isText,
-  open_url: isText,
-  source: isRecord,
-  created_at: isTime,
-  read_at: isTimeOrNull,
-  expires_at: isTimeOrNull,
-  created_revision: isCount,
-  revision: isCount,
+  id: is.id,
+  title: is.text,
+  message: is.text,
+  level: is.text,
+  url: is.text,
+  open_url: is.text,
+  source: is.record,
+  created_at: is.time,
+  read_at: orNull(is.time),
+  expires_at: orNull(is.time),
+  created_revision: is.count,
+  revision: is.count,
 };
 
 /** @param {unknown} value @returns {value is Item} */
@@ -68,28 +67,28 @@ export function isItem(value) {
   return fits(value, ITEM);
 }
 
-const BEAT = { epoch: isText, revision: isCount };
+const BEAT = { epoch: is.text, revision: is.count };
 
 /** @type {Shape} */
 const STATE = {
   ...BEAT,
   v: (value) => value === VERSION,
-  epoch: (value) => isText(value) && value !== "",
-  unread: isCount,
+  epoch: (value) => is.text(value) && value !== "",
+  unread: is.count,
   items: listOf(isItem),
-  now: isTime,
+  now: is.time,
   poll_interval: (value) => typeof value === "number" && value >= 0,
-  desktop: isFlag,
+  desktop: is.flag,
 };
 
 /** @type {Map<unknown, Shape>} */
 const FRAMES = new Map([
   ["snapshot", STATE],
-  ["changes", { ...STATE, since: isCount, removed: listOf(isId) }],
+  ["changes", { ...STATE, since: is.count, removed: listOf(is.id) }],
   ["ping", BEAT],
   ["pong", BEAT],
-  ["restart", { retry_ms: isCount }],
-  ["error", { detail: isText }],
+  ["restart", { retry_ms: is.count }],
+  ["error", { detail: is.text }],
 ]);
 
 /** @param {any} text @returns {Frame | null} */

@@ -47,7 +47,7 @@ export class Ticker {
     page.addEventListener("visibilitychange", () => this.tick());
   }
 
-  /** @param {() => number} update Writes the times; answers when they change next. */
+  /** @param {() => number} update */
   add(update) {
     this.#updates.add(update);
     this.tick();

@@ -2,7 +2,6 @@ import { Alarm } from "./clock.js";
 
 const SPACING = 1_000;
 
-/** An answer that never came stops holding back the next question after this time. */
 const ANSWER_TIMEOUT = 5_000;
 
 /** Asks for what the page missed: one question at a time, however many gaps are reported. */
@@ -29,7 +28,7 @@ export class Resync {
     if (!this.#answer.isSet) this.#askAgain();
   }
 
-  /** The page holds this now; what that leaves open is asked for anew. @param {Position} position */
+  /** @param {Position} position */
   settle({ epoch, revision }) {
     if (this.#wanted?.epoch === epoch && this.#wanted.revision <= revision) {
       this.#wanted = null;

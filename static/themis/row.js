@@ -1,7 +1,7 @@
 import { foreignHost, openUrl } from "./links.js";
 import { Note } from "./note.js";
 import { fullTime, relativeTime } from "./relative-time.js";
-import { clone, part, setText } from "./template.js";
+import { clone, part, setShown, setTexts } from "./template.js";
 
 const LEVELS = ["info", "success", "warning", "danger"];
 
@@ -33,12 +33,8 @@ export class Row {
     this.#link.href = openUrl(item, this.#surroundings.mountUrl);
     element.dataset.id = item.id;
     element.toggleAttribute("data-unread", isUnread);
-    setText(part(element, "title"), item.title);
-    setText(part(element, "message-text"), item.message);
-    setText(part(element, "host-text"), host);
-    part(element, "unread").hidden = !isUnread;
-    part(element, "message").hidden = item.message === "";
-    part(element, "host").hidden = host === "";
+    setTexts(element, { title: item.title, "message-text": item.message, "host-text": host });
+    setShown(element, { unread: isUnread, message: item.message !== "", host: host !== "" });
     this.#setLevel(LEVELS.includes(item.level) ? item.level : "info");
     this.#setCreated(item.created_at);
     this.#offer({ read: isUnread, unread: !isUnread && !isDismissed, dismiss: !isDismissed, restore: isDismissed });
@@ -68,7 +64,7 @@ export class Row {
   /** @param {number} now */
   updateTime(now) {
     const { text, wait } = relativeTime(this.#createdAt, now, this.#surroundings.texts.language);
-    setText(part(this.element, "time"), text);
+    setTexts(this.element, { time: text });
     return wait;
   }
 
@@ -93,7 +89,7 @@ export class Row {
     this.element.dataset.level = level;
     const { templates, texts } = this.#surroundings;
     part(this.element, "icon").replaceChildren(clone(templates, `icon-${level}`));
-    setText(part(this.element, "level"), texts.get(`level-${level}`));
+    setTexts(this.element, { level: texts.get(`level-${level}`) });
   }
 
   /** @param {string} createdAt */

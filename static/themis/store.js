@@ -12,9 +12,8 @@ const LONGEST_WAIT = 3_600_000;
 const NOTHING = { epoch: null, revision: 0, unread: 0, desktop: false, poll_interval: 0 };
 
 /**
- * However frames are repeated, reordered or lost on the way, after `apply()` the store
- * equals a fresh snapshot of the revision it claims to hold, or says "gap" and stays at the
- * older one. Fires "change", "new", and "expiry" when its count is that before an expiry.
+ * After `apply()`, whatever frames were lost, it equals a fresh snapshot of its revision, or
+ * says "gap". Fires "change", "new", and "expiry" when its count is that before an expiry.
  */
 export class Store extends EventTarget {
   #clock;

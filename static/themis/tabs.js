@@ -4,7 +4,6 @@ const SILENCE = 15_000;
 const ANSWER = 2_000;
 const QUESTIONS = 2;
 
-/** Who would take the lead more often works alone. */
 const STEAL_SPACING = 30_000;
 const STEALS = 3;
 const STEALS_WITHIN = 600_000;
@@ -12,9 +11,8 @@ const STEALS_WITHIN = 600_000;
 const FOCUS_ANSWER = 200;
 
 /**
- * The tabs of one person and browser: who has a Web Lock leads, holds the connection and
- * tells the others. A frozen tab keeps its lock, so the tab that is looked at challenges a
- * leader it doesn't hear. Two leaders at once cost a connection and harm nothing.
+ * Who has a Web Lock leads. A frozen tab keeps its lock, so the tab that is looked at
+ * challenges a leader it doesn't hear. Two leaders cost a connection and harm nothing.
  */
 export class Tabs {
   #name;

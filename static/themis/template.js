@@ -14,9 +14,17 @@ export function clone(root, name) {
   return document.importNode(/** @type {HTMLElement} */ (content.firstElementChild), true);
 }
 
-/** Write only what differs: an equal write would still wake observers. @param {Element} element @param {string} text */
-export function setText(element, text) {
-  if (element.textContent !== text) element.textContent = text;
+/** Write only what differs: an equal write would still wake observers. @param {ParentNode} root @param {Record<string, string>} texts */
+export function setTexts(root, texts) {
+  for (const [name, text] of Object.entries(texts)) {
+    const element = part(root, name);
+    if (element.textContent !== text) element.textContent = text;
+  }
+}
+
+/** @param {ParentNode} root @param {Record<string, boolean>} parts */
+export function setShown(root, parts) {
+  for (const [name, isShown] of Object.entries(parts)) part(root, name).hidden = !isShown;
 }
 
 /** @param {Element} element */
