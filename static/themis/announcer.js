@@ -3,15 +3,12 @@ import { Alarm, systemClock } from "./clock.js";
 const GATHER = 3_000;
 const SPACING = 10_000;
 
-/**
- * The page's one polite live region. It is there, and empty, before anything is said,
- * because a region that appears together with its text is not read.
- */
+/** There, and empty, before anything is said: a region that appears together with its text is not read. */
 export class LiveRegion {
   /** @type {HTMLElement | null} */
   #element = null;
 
-  /** Put the region into the page, again if a body swap has taken it away. */
+  /** Again if a body swap has taken it away. */
   prepare() {
     if (this.#element?.isConnected) return this.#element;
     // The copy that a page cache made of an earlier one.
@@ -34,10 +31,6 @@ export class LiveRegion {
   }
 }
 
-/**
- * Says "3 new notifications, 12 unread": gathers what arrives together, speaks at most
- * every 10 s, and leaves out what was read before its turn came.
- */
 export class NewsAnnouncer {
   #mailbox;
   #speak;
@@ -47,11 +40,7 @@ export class NewsAnnouncer {
   /** @type {Set<string>} */
   #pending = new Set();
 
-  /**
-   * @param {EventTarget & {items: Item[], unread: number}} mailbox
-   * @param {(count: number) => void} speak
-   * @param {{signal?: AbortSignal, clock?: Clock}} [options]
-   */
+  /** @param {EventTarget & {items: Item[], unread: number}} mailbox @param {(count: number) => void} speak @param {{signal?: AbortSignal, clock?: Clock}} [options] */
   constructor(mailbox, speak, { signal, clock = systemClock } = {}) {
     this.#mailbox = mailbox;
     this.#speak = speak;

@@ -2,16 +2,23 @@ import { LiveRegion, NewsAnnouncer } from "./announcer.js";
 import { ThemisChangeEvent, ThemisNewEvent, ThemisTransportEvent } from "./events.js";
 import { Mailbox } from "./mailbox.js";
 import { countLabel } from "./protocol.js";
-import { languageOf, part, setText, Texts } from "./template.js";
+import { languageOf, part, setShown, setTexts, Texts } from "./template.js";
 
 const liveRegion = new LiveRegion();
 
-/**
- * The bell. `{% themis_bell %}` renders it around a plain link, which stays the bell
- * without JavaScript; upgraded, a button with a panel takes the link's place.
- */
+const CONFIG = {
+  mountUrl: "",
+  stateUrl: "",
+  notificationsUrl: "",
+  socketUrl: "",
+  user: "",
+  session: "",
+  csrfToken: "",
+  csrfCookie: "",
+};
+
 export class ThemisBellElement extends HTMLElement {
-  /** What the list on the same page shares with the bell; null while it is in no page. @type {Surroundings | null} */
+  /** @type {Surroundings | null} */
   surroundings = null;
   #lifetime = new AbortController();
   /** @type {HTMLButtonElement | null} */
@@ -23,12 +30,10 @@ export class ThemisBellElement extends HTMLElement {
     if (!customElements.get(tag)) customElements.define(tag, this);
   }
 
-  /** Unread notifications; 10,000 means more than 9,999. */
   get unread() {
-    return this.surroundings?.mailbox.unread ?? Number(this.dataset.unread ?? 0);
+    return this.surroundings?.mailbox.unread ?? this.#number("unread");
   }
 
-  /** The epoch of the mailbox that the page holds; null before the first frame. */
   get epoch() {
     return this.surroundings?.mailbox.position.epoch ?? null;
   }
@@ -37,7 +42,6 @@ export class ThemisBellElement extends HTMLElement {
     return this.surroundings?.mailbox.position.revision ?? 0;
   }
 
-  /** How the page hears of changes now. */
   get transport() {
     return this.surroundings?.mailbox.transport.state ?? "stopped";
   }
@@ -47,12 +51,13 @@ export class ThemisBellElement extends HTMLElement {
     this.#removeAdded();
     this.#lifetime = new AbortController();
     const { signal } = this.#lifetime;
-    const mailbox = Mailbox.at(this.#config());
+    const config = { ...CONFIG, ...this.dataset, pollInterval: this.#number("pollInterval"), unread: this.#number("unread") };
+    const mailbox = Mailbox.at(config);
     this.surroundings = {
       mailbox,
       templates: this,
       texts: new Texts(this, languageOf(this)),
-      mountUrl: this.dataset.mountUrl ?? "",
+      mountUrl: config.mountUrl,
       say: (text) => liveRegion.say(text),
     };
     liveRegion.prepare();
@@ -79,22 +84,9 @@ export class ThemisBellElement extends HTMLElement {
     for (const added of this.querySelectorAll("[data-themis-added]")) added.remove();
   }
 
-  /** @returns {MailboxConfig} */
-  #config() {
-    const { mountUrl = "", stateUrl = "", notificationsUrl = "", socketUrl = "" } = this.dataset;
-    const { user = "", session = "", csrfToken = "", csrfCookie = "", pollInterval, unread } = this.dataset;
-    return {
-      mountUrl,
-      stateUrl,
-      notificationsUrl,
-      socketUrl,
-      user,
-      session,
-      csrfToken,
-      csrfCookie,
-      pollInterval: Math.max(0, Number(pollInterval) || 0),
-      unread: Math.max(0, Number(unread) || 0),
-    };
+  /** @param {string} name */
+  #number(name) {
+    return Math.max(0, Number(this.dataset[name]) || 0);
   }
 
   /** @param {AbortSignal} signal */
@@ -172,7 +164,7 @@ export class ThemisBellElement extends HTMLElement {
     this.#tell(new ThemisTransportEvent(this.#shared.mailbox.transport));
   }
 
-  /** Once per page, however many bells it has. @param {Event} event */
+  /** @param {Event} event */
   #tell(event) {
     if (this.#shared.mailbox.isSpokenForBy(this)) this.dispatchEvent(event);
   }
@@ -191,9 +183,8 @@ export class ThemisBellElement extends HTMLElement {
     const name = unread > 0 ? texts.get("bell-unread", { unread: texts.count("unread", unread) }) : texts.get("bell");
     for (const root of [part(this, "link"), this.#button]) {
       if (root === null) continue;
-      setText(part(root, "name"), name);
-      setText(part(root, "count"), label);
-      part(root, "count").hidden = label === "";
+      setTexts(root, { name, count: label });
+      setShown(root, { count: label !== "" });
     }
     if (this.#panel?.isOpen) this.#panel.render();
   }

@@ -6,7 +6,6 @@ export const systemClock = {
   random: () => Math.random(),
 };
 
-/** One timer that is set, moved or cleared; setting it again replaces it. */
 export class Alarm {
   #clock;
   #callback;
@@ -24,7 +23,6 @@ export class Alarm {
     return this.#at !== Infinity;
   }
 
-  /** Milliseconds until it goes off; Infinity = it is not set. */
   get left() {
     return this.#at - this.#clock.now();
   }

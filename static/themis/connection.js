@@ -5,37 +5,21 @@ import { closeMeaning } from "./protocol.js";
 import { Resync } from "./resync.js";
 import { LiveSocket } from "./socket.js";
 
-/** Shorter trouble starts no polling and is not shown to the person. */
 const PATIENCE = 10_000;
 
-/** A socket that lived this long clears the record of failures before it. */
 const STABLE = 30_000;
 
-/** Attempts in vain after which something in between is held to forbid sockets. */
 const BLOCKED_AFTER = 3;
 
-/** So many that the wait is the longest: what an earlier page has found out. */
+/** What an earlier page has found out: so many failures that the wait is the longest. */
 const LONG_BLOCKED = 9;
 
-/** A wake-up call opens no second attempt so soon after the last. */
 const ATTEMPT_SPACING = 1_000;
 
-/** The server sent state, by whichever way. */
-export class FrameEvent extends Event {
-  /** @param {StateFrame} frame */
-  constructor(frame, type = "frame") {
-    super(type);
-    this.frame = frame;
-  }
-}
-
-/**
- * Keeps one page in touch with its mailbox, over a socket or else by polling, until
- * it is closed. Fires "frame" and "transport". Knows no DOM.
- */
+/** Fires "frame" and "transport". Knows no DOM. */
 export class Connection extends EventTarget {
   isSignedOut = false;
-  /** When the server last told or confirmed the state. @type {number | null} */
+  /** @type {number | null} */
   heardAt = null;
   #clock;
   #position;
@@ -87,8 +71,17 @@ export class Connection extends EventTarget {
       holder: {
         position,
         isHidden,
-        onAnswer: (frame) => this.#answered(frame),
-        onFailure: () => this.#failed(),
+        onAnswer: (frame) => {
+          this.#pollFailed = false;
+          this.heardAt = clock.now();
+          if (frame !== null) this.#deliver(frame);
+          else this.#resync.settle(position());
+          this.#tell();
+        },
+        onFailure: () => {
+          this.#pollFailed = true;
+          this.#tell();
+        },
         onSignedOut: () => this.signOut(),
       },
     });
@@ -104,7 +97,6 @@ export class Connection extends EventTarget {
     return this.#retry.isSet ? "backoff" : "stopped";
   }
 
-  /** Whether the page has been out of touch long enough that the person should know. */
   get isStale() {
     const { state } = this;
     if (this.isSignedOut || state === "open") return false;
@@ -126,7 +118,6 @@ export class Connection extends EventTarget {
     }
   }
 
-  /** Let go of socket and timers; `start()` takes them up again. */
   stop() {
     this.#isRunning = false;
     this.#isLate = false;
@@ -137,24 +128,20 @@ export class Connection extends EventTarget {
     this.#tell();
   }
 
-  /** The session has ended: nothing more is asked. */
   signOut() {
     this.isSignedOut = true;
     this.stop();
   }
 
-  /** The same person has signed in again: it may be started anew. */
   revive() {
     this.isSignedOut = false;
     this.#tell();
   }
 
-  /** Find out whether the session goes on, whatever the socket says. */
   check() {
     if (!this.isSignedOut) this.#poller.fetchSoon();
   }
 
-  /** The computer woke, the network or the page came back: is all as it seems? */
   wake() {
     if (!this.#isRunning) return;
     if (this.#socket?.isOpen) this.#socket.probe();
@@ -162,12 +149,10 @@ export class Connection extends EventTarget {
     if (this.#poller.isStarted) this.#poller.fetchSoon();
   }
 
-  /** Something has expired: a socket will tell the new count, polls have to ask. */
   expire() {
     this.#poller.fetchSpread();
   }
 
-  /** The person asks for the present state, whatever the transport does. */
   refresh() {
     if (this.isSignedOut) return;
     if (this.#retry.isSet) this.#hurry();
@@ -175,7 +160,7 @@ export class Connection extends EventTarget {
     else this.#poller.fetchSoon();
   }
 
-  /** The server has more than the page can get from the frames it was sent. @param {Position} position */
+  /** @param {Position} position */
   sync(position) {
     if (!this.isSignedOut) this.#resync.want(position);
   }
@@ -231,24 +216,10 @@ export class Connection extends EventTarget {
     this.#tell();
   }
 
-  /** @param {StateFrame | null} frame */
-  #answered(frame) {
-    this.#pollFailed = false;
-    this.heardAt = this.#clock.now();
-    if (frame !== null) this.#deliver(frame);
-    else this.#resync.settle(this.#position());
-    this.#tell();
-  }
-
-  #failed() {
-    this.#pollFailed = true;
-    this.#tell();
-  }
-
   /** @param {StateFrame} frame */
   #deliver(frame) {
     this.#poller.interval = frame.poll_interval;
-    this.dispatchEvent(new FrameEvent(frame));
+    this.dispatchEvent(Object.assign(new Event("frame"), { frame }));
     const position = this.#position();
     if (position.epoch === frame.epoch && position.revision >= frame.revision) this.#resync.settle(position);
     if (this.#isLate && !this.#socket?.isOpen && this.#isRunning) this.#poller.start();
@@ -276,7 +247,6 @@ export class Connection extends EventTarget {
     this.#tell();
   }
 
-  /** No socket for this page any more: polling carries it from now on. */
   #giveUpSocket() {
     this.#letGo();
     this.#socketUrl = "";

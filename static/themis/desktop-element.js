@@ -1,16 +1,10 @@
 import { Device } from "./device.js";
-import { languageOf, part, setText, Texts } from "./template.js";
+import { languageOf, part, setShown, setTexts, Texts } from "./template.js";
 
-/** The field of the form around it that says whether the account wants them. */
 const ACCOUNT = "browser_notifications_enabled";
 
 const TIMEOUT = 15_000;
 
-/**
- * Desktop notifications on this device: what becomes of them, and what can be done about
- * it. Only the button asks the browser. Stands in the form of the preferences page,
- * hidden without JavaScript.
- */
 export class DesktopElement extends HTMLElement {
   #lifetime = new AbortController();
   #device = new Device("");
@@ -52,7 +46,6 @@ export class DesktopElement extends HTMLElement {
     return this.closest("form")?.querySelector(`[name="${ACCOUNT}"]`) ?? null;
   }
 
-  /** @returns {DeviceState | "account"} */
   get #state() {
     const { state } = this.#device;
     return state === "on" && this.#account?.checked === false ? "account" : state;
@@ -74,7 +67,7 @@ export class DesktopElement extends HTMLElement {
     else this.#hasFailed = true;
   }
 
-  /** The device shows none that the account doesn't want. Resolves with whether it worked. */
+  /** The device shows none that the account doesn't want. */
   async #tellAccount() {
     const { user = "", preferencesUrl = "", csrfToken = "" } = this.dataset;
     try {
@@ -107,13 +100,13 @@ export class DesktopElement extends HTMLElement {
     const state = this.#state;
     const texts = this.#texts;
     const status = part(this, "status");
-    const turn = part(this, "turn");
-    setText(status, texts.get(this.#hasFailed ? "failed" : state));
-    setText(turn, texts.get(state === "on" ? "turn-off" : "turn-on"));
-    turn.hidden = ["insecure", "unsupported", "denied"].includes(state);
+    const isOn = state === "on";
+    setTexts(this, {
+      status: texts.get(this.#hasFailed ? "failed" : state),
+      turn: texts.get(isOn ? "turn-off" : "turn-on"),
+    });
+    setShown(this, { turn: !["insecure", "unsupported", "denied"].includes(state), "when-on": isOn, example: isOn });
     this.dataset.state = state;
-    part(this, "when-on").hidden = state !== "on";
-    part(this, "example").hidden = state !== "on";
     if (this.contains(focused) && focused?.closest("[hidden]")) status.focus();
   }
 }

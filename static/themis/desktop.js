@@ -4,17 +4,11 @@ import { openUrl } from "./links.js";
 import { newestFirst } from "./protocol.js";
 import { WINDOW } from "./store.js";
 
-/** What arrives within this time arrives together. */
 const GATHER = 400;
 
-/** More than these at once are told by their number. */
 const MOST = 3;
 
-/**
- * Shows what arrives outside the browser's window, while the person looks at none of the
- * pages: if account, device and browser agree. Takes it away when it has been read,
- * wherever that was, and with the page, which alone can do that and open it.
- */
+/** Takes away what has been read, wherever that was, and all with the page, which alone can do that. */
 export class DesktopNotifier {
   #mailbox;
   #device;
@@ -23,13 +17,13 @@ export class DesktopNotifier {
   #gather;
   /** @type {Item[]} */
   #arrived = [];
-  /** Each with what it tells of. @type {Map<Notification, Item[]>} */
+  /** @type {Map<Notification, Item[]>} */
   #shown = new Map();
 
   /** @type {WeakSet<DesktopMailbox>} */
   static #served = new WeakSet();
 
-  /** Once, however many bells it has. @param {DesktopMailbox} mailbox @param {DesktopOptions} options */
+  /** @param {DesktopMailbox} mailbox @param {DesktopOptions} options */
   static serve(mailbox, options) {
     if (!this.#served.has(mailbox)) new this(mailbox, options);
     this.#served.add(mailbox);
@@ -66,7 +60,7 @@ export class DesktopNotifier {
     return this.#mailbox.isLeader && this.#mailbox.desktop && this.#device.state === "on";
   }
 
-  /** Whether it is unread still, as far as this page can know. @param {Item} item */
+  /** @param {Item} item */
   #isNews(item) {
     const { items, unread } = this.#mailbox;
     const held = items.find(({ id }) => id === item.id);
@@ -97,7 +91,7 @@ export class DesktopNotifier {
     this.#show(items, title, "", new URL(this.#mountUrl, location.href).href);
   }
 
-  /** @param {Item[]} items What it tells of. @param {string} title @param {string} body @param {string} url */
+  /** @param {Item[]} items @param {string} title @param {string} body @param {string} url */
   #show(items, title, body, url) {
     // Of two pages that don't know of each other the second replaces what the first shows.
     const tag = `themis:${this.#device.user}:${items[0]?.id}`;

@@ -1,7 +1,5 @@
-/**
- * One account in this browser on this computer. Two flags are kept in localStorage, under
- * the account's opaque name, and nothing of any notification.
- */
+import { keep, kept } from "./storage.js";
+
 export class Device {
   /** @type {typeof globalThis.Notification | undefined} */
   #Notification;
@@ -12,7 +10,6 @@ export class Device {
     this.#Notification = Notification;
   }
 
-  /** @returns {DeviceState} */
   get state() {
     if (!globalThis.isSecureContext) return "insecure";
     if (this.#Notification === undefined) return "unsupported";
@@ -22,7 +19,6 @@ export class Device {
     return this.isOn ? "on" : "off";
   }
 
-  /** Whether the person has turned them on here. */
   get isOn() {
     return this.#has("desktop");
   }
@@ -31,7 +27,6 @@ export class Device {
     this.#keep("desktop", isOn);
   }
 
-  /** Whether others who see the screen are to learn nothing but that there is one. */
   get hidesContent() {
     return this.#has("hide-content");
   }
@@ -54,21 +49,11 @@ export class Device {
 
   /** @param {string} flag */
   #has(flag) {
-    try {
-      return localStorage.getItem(`themis:${this.user}:${flag}`) !== null;
-    } catch {
-      return false;
-    }
+    return kept("localStorage", `themis:${this.user}:${flag}`) !== null;
   }
 
   /** @param {string} flag @param {boolean} isSet */
   #keep(flag, isSet) {
-    const key = `themis:${this.user}:${flag}`;
-    try {
-      if (isSet) localStorage.setItem(key, "1");
-      else localStorage.removeItem(key);
-    } catch {
-      // The browser keeps nothing for this site: it stays off.
-    }
+    keep("localStorage", `themis:${this.user}:${flag}`, isSet ? "1" : null);
   }
 }

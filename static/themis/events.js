@@ -1,11 +1,5 @@
-/*
- * What a host can listen to: `document.addEventListener("themis:new", …)` hears each once,
- * however many bells the page has.
- */
-
-/** The count or the notifications shown have changed. */
 export class ThemisChangeEvent extends Event {
-  /** @param {number} unread @param {Item[]} items The newest, newest first. */
+  /** @param {number} unread @param {Item[]} items */
   constructor(unread, items) {
     super("themis:change", { bubbles: true });
     this.unread = unread;
@@ -13,9 +7,8 @@ export class ThemisChangeEvent extends Event {
   }
 }
 
-/** Notifications arrived that this page had not seen before. */
 export class ThemisNewEvent extends Event {
-  /** @param {Item[]} items Newest first. @param {number} unread */
+  /** @param {Item[]} items @param {number} unread */
   constructor(items, unread) {
     super("themis:new", { bubbles: true });
     this.items = items;
@@ -23,7 +16,6 @@ export class ThemisNewEvent extends Event {
   }
 }
 
-/** The way to the server has changed. */
 export class ThemisTransportEvent extends Event {
   /** @param {Transport} transport */
   constructor({ state, isStale, isSignedOut }) {

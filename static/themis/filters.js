@@ -1,4 +1,4 @@
-/** Whether a list with these filters shows a notification. @param {Item} item @param {DOMStringMap} filters */
+/** @param {Item} item @param {DOMStringMap} filters */
 export function matches({ level, read_at, source }, filters) {
   return (
     ["all", read_at === null ? "unread" : "read"].includes(filters.state ?? "") &&

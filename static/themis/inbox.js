@@ -2,12 +2,8 @@ import { isNarrowed, matches } from "./filters.js";
 import { NotificationList } from "./list.js";
 import { newestFirst } from "./protocol.js";
 import { Ticker } from "./relative-time.js";
-import { part, setText } from "./template.js";
+import { setShown, setTexts } from "./template.js";
 
-/**
- * The list page, which the server renders and which works as it is. With a bell on the
- * same page its rows follow what happens, and its forms are dealt with in place.
- */
 export class ThemisInboxElement extends HTMLElement {
   #lifetime = new AbortController();
   #joined = new AbortController();
@@ -15,9 +11,8 @@ export class ThemisInboxElement extends HTMLElement {
   #surroundings = null;
   /** @type {NotificationList | null} */
   #list = null;
-  /** What the rows show, as far as the server told. @type {Map<string, RowItem>} */
+  /** @type {Map<string, RowItem>} */
   #items = new Map();
-  /** What has been taken in, at first what the server rendered. */
   #epoch = "";
   #revision = 0;
   #news = 0;
@@ -62,7 +57,7 @@ export class ThemisInboxElement extends HTMLElement {
     const tick = () => list.updateTimes(mailbox.now());
     Ticker.ofPage.add(tick);
     signal.addEventListener("abort", () => Ticker.ofPage.delete(tick));
-    if (mailbox.isLoaded && mailbox.position.revision !== this.#revision) part(this, "aged").hidden = false;
+    if (mailbox.isLoaded && mailbox.position.revision !== this.#revision) setShown(this, { aged: true });
     this.#render();
   }
 
@@ -73,10 +68,9 @@ export class ThemisInboxElement extends HTMLElement {
     // What the page says stays readable for who has signed out elsewhere.
     if (mailbox.transport.isSignedOut) return;
     this.#list.show([...this.#items.values()].map((item) => mailbox.preview(item)));
-    const count = part(this, "count");
     // The server's number is exact, beyond what the wire has.
-    if (unread < 10_000) setText(count, texts.count("unread", unread));
-    count.hidden = unread === 0;
+    if (unread < 10_000) setTexts(this, { count: texts.count("unread", unread) });
+    setShown(this, { count: unread > 0 });
     this.#offer(unread);
   }
 
@@ -103,23 +97,21 @@ export class ThemisInboxElement extends HTMLElement {
     }
     this.#epoch = epoch;
     this.#revision = Math.max(revision, isKnown ? since : 0);
-    if (isAged) part(this, "aged").hidden = false;
+    if (isAged) setShown(this, { aged: true });
     this.#render();
   }
 
   /** @param {Item[]} items */
   #ring(items) {
     this.#news += items.filter((item) => matches(item, this.dataset)).length;
-    const pill = part(this, "pill");
-    setText(pill, this.#surroundings?.texts.count("pill", this.#news) ?? "");
-    pill.hidden = this.#news === 0;
+    setTexts(this, { pill: this.#surroundings?.texts.count("pill", this.#news) ?? "" });
+    setShown(this, { pill: this.#news > 0 });
   }
 
   /** @param {number} unread */
   #offer(unread) {
     const rows = this.#list?.items ?? [];
     const hasUnread = rows.some(({ id, read_at }) => read_at === null && !this.#list?.hasMoved(id));
-    // What arrived since is no part of it.
     const hasMore = unread > this.#news && !isNarrowed(this.dataset);
     /** @type {Record<string, boolean>} */
     const offered = { read: hasUnread || hasMore, dismiss: unread === 0 && rows.length > 0 };
@@ -135,7 +127,6 @@ export class ThemisInboxElement extends HTMLElement {
     if (value !== "read" || isNarrowed(this.dataset) || mailbox.position.epoch !== this.dataset.epoch) return;
     event.preventDefault();
     this.#markAllRead();
-    // In place of the button, which is gone.
     this.#list?.focusNote();
   }
 

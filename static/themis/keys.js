@@ -10,12 +10,7 @@ const KEYS = new Map([
   ["z", "undo"],
 ]);
 
-/**
- * What a key does in a list. Nothing where it is part of a text, a shortcut of the
- * browser's, or already dealt with.
- *
- * @param {KeyboardEvent} event
- */
+/** @param {KeyboardEvent} event */
 export function keyAction({ key, shiftKey, ctrlKey, altKey, metaKey, isComposing, defaultPrevented, target }) {
   if (ctrlKey || altKey || metaKey || isComposing || defaultPrevented) return undefined;
   if (/** @type {Element} */ (target)?.closest("input, textarea, select, [contenteditable]")) return undefined;

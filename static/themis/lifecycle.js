@@ -1,13 +1,9 @@
+import { keep, kept } from "./storage.js";
+
 const TICK = 5_000;
 const SLEPT = 20_000;
 
-/**
- * Tell what happens to the page: put away and taken out again, or worth a look because
- * it was shown or resumed, the network is back or the computer woke.
- *
- * @param {{suspend(): void, resume(): void, wake(): void}} follower
- * @param {AbortSignal} signal
- */
+/** @param {{suspend(): void, resume(): void, wake(): void}} follower @param {AbortSignal} signal */
 export function followPage(follower, signal) {
   const wake = () => follower.wake();
   const wakeIfSeen = () => {
@@ -30,26 +26,15 @@ export function followPage(follower, signal) {
   signal.addEventListener("abort", () => clearInterval(timer));
 }
 
-/** How long it is remembered that something in between forbids sockets. */
 const REMEMBERED = 1_800_000;
 const BLOCKED = "themis:blocked";
 
-/** What the pages of a tab tell each other: whether sockets are worth waiting for. */
+/** Whether sockets are worth waiting for: a page tells the next one of its tab. */
 export const tabMemory = {
   get isBlocked() {
-    try {
-      return Date.now() - Number(sessionStorage.getItem(BLOCKED)) < REMEMBERED;
-    } catch {
-      // Storage may be forbidden.
-      return false;
-    }
+    return Date.now() - Number(kept("sessionStorage", BLOCKED)) < REMEMBERED;
   },
   set isBlocked(isBlocked) {
-    try {
-      if (isBlocked) sessionStorage.setItem(BLOCKED, String(Date.now()));
-      else sessionStorage.removeItem(BLOCKED);
-    } catch {
-      // The next page finds out for itself.
-    }
+    keep("sessionStorage", BLOCKED, isBlocked ? String(Date.now()) : null);
   },
 };

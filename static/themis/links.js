@@ -1,12 +1,6 @@
 const CONTROL = /[\u0000-\u001f\u007f-\u009f]/;
 
-/**
- * Whether a notification's `url` may be treated as a link: a path of this site, or http(s)
- * without credentials. The server refuses the rest when it is written; this is for what
- * is found in the table anyway.
- *
- * @param {unknown} url
- */
+/** The server refuses the rest when it is written; this is for what is found in the table anyway. @param {unknown} url */
 export function isLink(url) {
   if (typeof url !== "string" || url === "" || url.length > 2000 || CONTROL.test(url)) return false;
   if (!/^\/(?![/\\])|^https?:\/\/[^/\\]/i.test(url)) return false;
@@ -18,14 +12,14 @@ export function isLink(url) {
   }
 }
 
-/** The host that a link leads away to; empty for none. @param {string} url @param {string} origin */
+/** @param {string} url @param {string} origin */
 export function foreignHost(url, origin) {
   if (!isLink(url)) return "";
   const target = new URL(url, origin);
   return target.origin === origin ? "" : target.host;
 }
 
-/** Where the server marks read and redirects. Only ever on this site. @param {Item} item @param {string} mountUrl */
+/** Only ever on this site. @param {Item} item @param {string} mountUrl */
 export function openUrl(item, mountUrl) {
   const mount = new URL(mountUrl, location.href);
   const url = URL.canParse(item.open_url, mount) ? new URL(item.open_url, mount) : mount;

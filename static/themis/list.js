@@ -4,17 +4,12 @@ import { newestFirst } from "./protocol.js";
 import { readItem, Row } from "./row.js";
 import { clone, part } from "./template.js";
 
-/** How long what can be undone is left there at least. */
 const UNDO_FOR = 10_000;
 
 /** @type {Record<Verb, Verb>} */
 const OPPOSITE = { read: "unread", unread: "read", dismiss: "restore", restore: "dismiss" };
 
-/**
- * The notifications of a panel or a page, and what is done with them: shown at once,
- * said where it failed, undone where it stands. Rows never move, because what orders
- * them never changes: they only come and go.
- */
+/** Rows never move, because what orders them never changes: they only come and go. */
 export class NotificationList {
   #surroundings;
   #element;
@@ -28,17 +23,13 @@ export class NotificationList {
   #moved = new Map();
   /** @type {All | null} */
   #all = null;
-  /** What else failed. @type {{retry(): unknown} | null} */
+  /** @type {{retry(): unknown} | null} */
   #problem = null;
   /** @type {() => unknown} */
   #undo = () => {};
-  /** How many operations have not been answered. */
   #pending = 0;
 
-  /**
-   * @param {HTMLElement} root Has the parts heading, note and list; rows in it are taken over.
-   * @param {Surroundings} surroundings @param {AbortSignal} signal
-   */
+  /** @param {HTMLElement} root @param {Surroundings} surroundings @param {AbortSignal} signal */
   constructor(root, surroundings, signal) {
     this.#surroundings = surroundings;
     this.#element = part(root, "list");
@@ -53,12 +44,10 @@ export class NotificationList {
     this.#element.addEventListener("keydown", (event) => this.#press(event), { signal });
   }
 
-  /** What is shown, from top to bottom. */
   get items() {
     return this.#inOrder.map((row) => row.item);
   }
 
-  /** Whether somebody's focus or pointer is in it. */
   get isInUse() {
     return this.#element.matches(":hover, :focus-within");
   }
@@ -67,7 +56,7 @@ export class NotificationList {
     return this.#pending > 0;
   }
 
-  /** Whether this was dismissed or restored here, and still has its place. @param {string} id */
+  /** @param {string} id */
   hasMoved(id) {
     return this.#moved.has(id);
   }
@@ -97,7 +86,7 @@ export class NotificationList {
     if (left !== null) this.focus(left);
   }
 
-  /** @param {number} place The row to focus; the last one where there are fewer. */
+  /** @param {number} place */
   focus(place) {
     const rows = this.#inOrder;
     (rows[place] ?? rows.at(-1) ?? this.#heading).focus();
@@ -107,15 +96,11 @@ export class NotificationList {
     this.#note.focus();
   }
 
-  /** Answers how long what it writes stays true. @param {number} now The server's time. */
+  /** @param {number} now */
   updateTimes(now) {
     return Math.min(Infinity, ...this.#inOrder.map((row) => row.updateTime(now)));
   }
 
-  /**
-   * Let go of what was dismissed a while ago, unless the focus is on it. Answers how long
-   * until there may be more to let go of.
-   */
   sweep() {
     let wait = Infinity;
     for (const [id, { at, isUndone }] of this.#moved) {
@@ -127,14 +112,13 @@ export class NotificationList {
     return wait;
   }
 
-  /** The person has turned away: nothing waits to be undone any longer. */
   forget() {
     this.#all = null;
     this.#problem = null;
     this.#moved.clear();
   }
 
-  /** Mark as read what the mailbox held at a revision, and offer to undo it. @param {number} upTo @param {Settle} [settle] */
+  /** @param {number} upTo @param {Settle} [settle] */
   readAll(upTo, settle) {
     const undo = async () => {
       if (this.#all !== all) return;
@@ -150,7 +134,7 @@ export class NotificationList {
     void this.#settle(all);
   }
 
-  /** Say that something failed. @param {() => unknown} retry */
+  /** @param {() => unknown} retry */
   fail(retry) {
     this.#problem = { retry };
     this.#tell();
@@ -201,14 +185,14 @@ export class NotificationList {
     help.showPopover();
   }
 
-  /** @param {Row} row @param {Verb} verb @param {Operation} [failed] What is tried again. */
+  /** @param {Row} row @param {Verb} verb @param {Operation} [failed] */
   async #act({ item }, verb, failed) {
     const { mailbox, texts } = this.#surroundings;
     /** @type {Moved} */
     const moved = { verb, item, at: Date.now(), started: null, isUndone: false };
     const isMoved = verb === "dismiss" || verb === "restore";
     if (isMoved) this.#moved.set(item.id, moved);
-    const started = failed ? { operation: failed, finished: mailbox.retry(failed) } : mailbox.change(verb, [item.id]);
+    const started = failed ? { operation: failed, finished: mailbox.operations.run(failed) } : mailbox.change(verb, [item.id]);
     moved.started = started;
     this.#problem = null;
     this.#undo = () => (isMoved ? this.#takeBack(moved) : this.#revert(started));
@@ -240,7 +224,7 @@ export class NotificationList {
     return "ids" in selection ? this.#report(mailbox.change(OPPOSITE[verb], selection.ids).finished) : true;
   }
 
-  /** @param {Promise<boolean>} finished @param {string} [text] What to say when it worked, instead of the count. */
+  /** @param {Promise<boolean>} finished @param {string} [text] */
   async #report(finished, text) {
     const { mailbox, texts, say } = this.#surroundings;
     this.#pending += 1;
@@ -255,7 +239,7 @@ export class NotificationList {
     const { mailbox, texts } = this.#surroundings;
     const { id, title } = row.item;
     const moved = this.#moved.get(id);
-    const failed = mailbox.failureOf(id);
+    const failed = mailbox.operations.failureOf(id);
     const words = (/** @type {string} */ said, /** @type {string} */ offered) => ({
       text: texts.get(said),
       label: texts.get(offered),
@@ -270,10 +254,9 @@ export class NotificationList {
     }
   }
 
-  /** What is about no single row. */
   #tell() {
     const { mailbox, texts } = this.#surroundings;
-    const { failure } = mailbox;
+    const { failure } = mailbox.operations;
     const all = this.#all;
     const problem = failure ?? this.#problem;
     this.#note.element.toggleAttribute("data-problem", problem !== null);
@@ -296,7 +279,7 @@ export class NotificationList {
 
   /** @param {Operation} failure */
   #retry(failure) {
-    const finished = this.#surroundings.mailbox.retry(failure);
+    const finished = this.#surroundings.mailbox.operations.run(failure);
     const all = this.#all;
     if (all?.operation !== failure) return this.#report(finished);
     all.finished = finished;
@@ -308,7 +291,7 @@ export class NotificationList {
     return this.#rows.get(/** @type {Element} */ (target).closest("li")?.dataset.id ?? "");
   }
 
-  /** Answers the place of the removed row that had the focus. @param {Map<string, Item>} wanted */
+  /** @param {Map<string, Item>} wanted */
   #removeAllBut(wanted) {
     let left = null;
     let kept = 0;

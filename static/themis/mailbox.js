@@ -1,30 +1,26 @@
 import { readCookie, socketAddress } from "./address.js";
 import { Alarm, systemClock } from "./clock.js";
-import { Connection, FrameEvent } from "./connection.js";
+import { Connection } from "./connection.js";
 import { followPage, tabMemory } from "./lifecycle.js";
 import { Older } from "./older.js";
 import { Operation, Operations } from "./operations.js";
-import { NewItemsEvent, Store } from "./store.js";
+import { Store } from "./store.js";
 import { Tabs } from "./tabs.js";
 
 /** A body swap takes the bell out and puts another in: the mailbox outlives that. */
 const GRACE = 1_000;
 
 /**
- * One person's mailbox on this page, shared by all its bells and lists: what the server
- * told, with what the person has just done laid over it, and the verbs. Of the pages
- * that a browser has open one holds the connection, and the others hear of it.
- *
- * Fires "change" (anything shown), "new" (`NewItemsEvent`), "transport", and "applied", a
- * `FrameEvent` for lists: what a frame says of notifications that the page doesn't hold.
+ * What the server told, with what the person has just done laid over it. Fires "change",
+ * "new", "transport", and "applied": what a frame says of what the page doesn't hold.
  */
 export class Mailbox extends EventTarget {
+  operations;
   older;
   #config;
   #store;
   #connection;
   #tabs;
-  #operations;
   #closing;
   #follow = new AbortController();
   /** @type {Set<object>} */
@@ -35,7 +31,7 @@ export class Mailbox extends EventTarget {
   /** @type {Map<string, Mailbox>} */
   static #open = new Map();
 
-  /** The page's mailbox of this person, opened if need be. @param {MailboxConfig} config */
+  /** @param {MailboxConfig} config */
   static at(config) {
     const known = Mailbox.#open.get(nameOf(config));
     if (known !== undefined && !known.transport.isSignedOut) {
@@ -76,17 +72,39 @@ export class Mailbox extends EventTarget {
       holder: {
         position,
         transport: () => this.transport,
-        onPing: (theirs) => this.#missing(theirs),
-        onLead: () => this.#lead(),
+        // Whoever is behind is told; whoever is ahead shows that this page is behind.
+        onPing: ({ epoch, revision }) => {
+          const { position: own } = this.#store;
+          const isAhead = epoch !== null && own.epoch !== null && (epoch !== own.epoch || revision > own.revision);
+          if (isAhead) this.#connection.sync({ epoch, revision });
+          return epoch === own.epoch && revision >= own.revision ? null : this.#store.toSnapshot();
+        },
+        onLead: () => {
+          this.#leaders = null;
+          this.#connection.start();
+          this.#transported();
+        },
         onFollow: () => this.#connection.stop(),
         onFrame: (frame) => this.#connection.isSignedOut || this.#apply(frame),
-        onTransport: (transport) => this.#hearTransport(transport),
+        onTransport: (transport) => {
+          if (this.#tabs.isLeader || this.#connection.isSignedOut) return;
+          this.#leaders = transport;
+          this.#transported();
+        },
         onWish: (wish) => this.#connection[wish]?.(),
         onSignedOut,
-        onNewcomer: (theirs) => this.#meet(theirs),
+        // A session of the same person is this page's too; after one of another ("") this may be over.
+        onNewcomer: (theirs) => {
+          if (theirs === "") {
+            if (this.#tabs.isLeader) this.#connection.check();
+          } else if (this.#connection.isSignedOut) {
+            this.#connection.revive();
+            this.#tabs.rejoin(theirs);
+          }
+        },
       },
     });
-    this.#operations = new Operations({
+    this.operations = new Operations({
       url: notificationsUrl,
       headers: () => {
         const { csrfCookie, csrfToken } = this.#config;
@@ -104,7 +122,8 @@ export class Mailbox extends EventTarget {
     this.#connection.addEventListener("transport", () => this.#transported());
     this.#store.addEventListener("change", () => this.#changed());
     this.#store.addEventListener("new", (event) => {
-      this.dispatchEvent(new NewItemsEvent(/** @type {NewItemsEvent} */ (event).items));
+      const { items } = /** @type {NewItemsEvent} */ (event);
+      this.dispatchEvent(Object.assign(new Event("new"), { items }));
     });
     this.#store.addEventListener("expiry", () => {
       // A page that nobody sees asks when it is shown.
@@ -112,17 +131,14 @@ export class Mailbox extends EventTarget {
     });
   }
 
-  /** Newest first: 20, or more after `older.load()`. */
   get items() {
-    return this.#operations.overlay(this.#store.items, 0).items;
+    return this.operations.overlay(this.#store.items, 0).items;
   }
 
-  /** Unread notifications; 10,000 means more than 9,999. */
   get unread() {
-    return this.#operations.overlay(this.#store.items, this.#store.unread).unread;
+    return this.operations.overlay(this.#store.items, this.#store.unread).unread;
   }
 
-  /** Whether the server has told anything yet. */
   get isLoaded() {
     return this.#store.isLoaded;
   }
@@ -131,7 +147,6 @@ export class Mailbox extends EventTarget {
     return this.#store.position;
   }
 
-  /** Whether the person's account asks for desktop notifications. */
   get desktop() {
     return this.#store.desktop;
   }
@@ -140,19 +155,17 @@ export class Mailbox extends EventTarget {
     return this.#store.hasOlder;
   }
 
-  /** @returns {Transport} */
   get transport() {
     if (this.#leaders !== null && !this.#connection.isSignedOut) return this.#leaders;
     const { state, isStale, isSignedOut, heardAt } = this.#connection;
     return { state, isStale, isSignedOut, heardAt };
   }
 
-  /** The server's time, in milliseconds. */
   now() {
     return this.#store.now();
   }
 
-  /** @param {object} holder Keeps the mailbox open until it releases it. */
+  /** @param {object} holder */
   retain(holder) {
     this.#closing.clear();
     this.#holders.add(holder);
@@ -170,59 +183,41 @@ export class Mailbox extends EventTarget {
     this.#closing.set(GRACE);
   }
 
-  /** One speaks for the mailbox, however many bells there are. @param {object} holder */
+  /** @param {object} holder */
   isSpokenForBy(holder) {
     const [first] = this.#holders;
     return first === holder;
   }
 
-  /** Do something: shown at once, and taken back if the server doesn't agree. @param {Verb} verb @param {string[]} ids */
+  /** @param {Verb} verb @param {string[]} ids */
   change(verb, ids) {
     return this.#run(verb, { ids });
   }
 
-  /** Mark what was shown; what came later stays unread. @param {number} upTo The highest created revision of it. */
+  /** @param {number} upTo */
   readUpTo(upTo) {
     return this.#run("read", { upTo, epoch: this.#store.epoch ?? "" });
   }
 
-  /** Undo one that is done as a whole, and nothing before or after it. @param {Operation} operation */
+  /** @param {Operation} operation */
   undo({ verb, at }) {
     return this.#run(verb === "dismiss" ? "restore" : "unread", { at: at ?? "" });
   }
 
-  /** @param {Operation} operation One that failed. */
-  retry(operation) {
-    return this.#operations.run(operation);
-  }
-
-  /** A notification of some list, as what the person has just done leaves it. @param {Item} item */
+  /** @param {Item} item */
   preview(item) {
-    return this.#operations.overlay([item], 0).items[0] ?? item;
+    return this.operations.overlay([item], 0).items[0] ?? item;
   }
 
-  /** The operation about this notification that failed. @param {string} id */
-  failureOf(id) {
-    return this.#operations.failureOf(id);
-  }
-
-  /** The operation about many notifications that failed. */
-  get failure() {
-    return this.#operations.failure;
-  }
-
-  /** Ask for the present state, whatever the transport does. */
   refresh() {
     this.#wish("refresh");
   }
 
-  /** The page came back, or the computer, or the network: is all as it seems? */
   wake() {
     this.#wish("wake");
     this.#tabs.challenge();
   }
 
-  /** The page is put away: let go of all that is shared. */
   suspend() {
     this.#tabs.stop();
     this.#connection.stop();
@@ -232,23 +227,21 @@ export class Mailbox extends EventTarget {
     if (!this.#connection.isSignedOut) this.#tabs.start();
   }
 
-  /** Whether this page is to speak for all that the browser has open. */
   get isLeader() {
     return this.#tabs.isLeader;
   }
 
-  /** Whether the person is looking at one of those pages. */
   isAnyFocused() {
     return this.#tabs.isAnyFocused();
   }
 
-  /** @param {Verb} verb @param {Selected} selection @returns {Started} */
+  /** @param {Verb} verb @param {Selected} selection */
   #run(verb, selection) {
     const operation = new Operation(verb, selection, new Date(this.now()).toISOString());
-    return { operation, finished: this.#operations.run(operation) };
+    return { operation, finished: this.operations.run(operation) };
   }
 
-  /** Take in what the server told this page, and pass it on. @param {StateFrame} frame */
+  /** @param {StateFrame} frame */
   #take(frame) {
     this.#tabs.tellFrame(frame);
     this.#apply(frame);
@@ -257,38 +250,16 @@ export class Mailbox extends EventTarget {
   /** @param {StateFrame} frame */
   #apply(frame) {
     const outcome = this.#store.apply(frame);
-    if (outcome === "applied") this.dispatchEvent(new FrameEvent(frame, "applied"));
+    if (outcome === "applied") this.dispatchEvent(Object.assign(new Event("applied"), { frame }));
     if (outcome !== "gap") return;
     if (this.#tabs.isLeader) this.#connection.sync(frame);
     else this.#tabs.challenge();
   }
 
-  #lead() {
-    this.#leaders = null;
-    this.#connection.start();
-    this.#transported();
-  }
-
-  /** What a page lacks that stands here; and if it is ahead, ask for what it has. @param {Position} position */
-  #missing({ epoch, revision }) {
-    const { position } = this.#store;
-    if (epoch !== null && position.epoch !== null && (epoch !== position.epoch || revision > position.revision)) {
-      this.#connection.sync({ epoch, revision });
-    }
-    return epoch === position.epoch && revision >= position.revision ? null : this.#store.toSnapshot();
-  }
-
-  /** @param {Transport} transport Of the page that leads. */
-  #hearTransport(transport) {
-    if (this.#tabs.isLeader || this.#connection.isSignedOut) return;
-    this.#leaders = transport;
-    this.#transported();
-  }
-
   #transported() {
     const { state, isStale, isSignedOut } = this.transport;
     if (isSignedOut) this.#signOut();
-    else if (!isStale && (state === "open" || state === "polling")) this.#operations.resume();
+    else if (!isStale && (state === "open" || state === "polling")) this.operations.resume();
     this.#tabs.tellTransport();
     this.dispatchEvent(new Event("transport"));
   }
@@ -297,26 +268,11 @@ export class Mailbox extends EventTarget {
     this.#leaders = null;
     this.#tabs.tellSignedOut();
     this.#tabs.resign();
-    this.#operations.clear();
+    this.operations.clear();
     this.#store.clear();
   }
 
-  /**
-   * A page of another session is there. If of the same person, that session is this
-   * page's too; if of another (""), this page's may be over.
-   *
-   * @param {string} session
-   */
-  #meet(session) {
-    if (session === "") {
-      if (this.#tabs.isLeader) this.#connection.check();
-    } else if (this.#connection.isSignedOut) {
-      this.#connection.revive();
-      this.#tabs.rejoin(session);
-    }
-  }
-
-  /** What only the page can do that holds the connection. @param {Wish} wish */
+  /** @param {Wish} wish */
   #wish(wish) {
     if (this.#tabs.isLeader) this.#connection[wish]();
     else this.#tabs.tellWish(wish);

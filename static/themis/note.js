@@ -1,6 +1,6 @@
-import { part, setText } from "./template.js";
+import { part, setTexts } from "./template.js";
 
-/** The place for a line with a button: "Dismissed · Undo", "That didn't work · Retry". */
+/** A line with a button: "Dismissed · Undo", "That didn't work · Retry". */
 export class Note {
   #button;
   #leave;
@@ -15,7 +15,7 @@ export class Note {
     this.#leave = leave;
   }
 
-  /** @param {object | null} about What it tells of, once; null = nothing. @param {NoteContent} [content] */
+  /** @param {object | null} about @param {NoteContent} [content] */
   set(about, content) {
     if (about === this.#about) return;
     const hadFocus = this.element.contains(document.activeElement);
@@ -23,8 +23,7 @@ export class Note {
     this.element.hidden = about === null;
     if (content !== undefined) {
       this.#button.onclick = () => void content.act();
-      setText(part(this.element, "note-text"), content.text);
-      setText(this.#button, content.label);
+      setTexts(this.element, { "note-text": content.text, "note-button": content.label });
       this.#button.setAttribute("aria-label", content.name ?? content.label);
     }
     if (hadFocus && about === null) this.#leave();

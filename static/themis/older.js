@@ -2,7 +2,6 @@ import { isItem } from "./protocol.js";
 
 const PAGE = 20;
 
-/** What is older than a page holds, page by page, for somebody who reads on. */
 export class Older {
   #url;
   #headers;
@@ -19,7 +18,7 @@ export class Older {
     this.#onSignedOut = onSignedOut;
   }
 
-  /** Keep more than the newest; `false` lets it go again. @param {boolean} isWide */
+  /** @param {boolean} isWide */
   widen(isWide) {
     if (isWide) return this.#store.widen();
     this.#cursor = null;

@@ -2,23 +2,21 @@ import { decode, isStateFrame } from "./protocol.js";
 
 const REQUEST_TIMEOUT = 15_000;
 
-/** One thing that the person has done, from the click until the server agrees or refuses. */
 export class Operation {
   /** @type {"pending" | "done" | "failed"} */
   state = "pending";
   /** The time by which the server knows it, once done: what undoes it. @type {string | null} */
   at = null;
-  /** Whether it failed before it reached the server. */
   isUnsent = false;
 
-  /** @param {Verb} verb @param {Selected} selection @param {string} now The server's time, until it answers. */
+  /** @param {Verb} verb @param {Selected} selection @param {string} now */
   constructor(verb, selection, now) {
     this.verb = verb;
     this.selection = selection;
     this.now = now;
   }
 
-  /** Whether it is about this one, by name. @param {string} id */
+  /** @param {string} id */
   names(id) {
     return "ids" in this.selection && this.selection.ids.includes(id);
   }
@@ -30,7 +28,7 @@ export class Operation {
     return this.names(item.id);
   }
 
-  /** What becomes of it; null when it goes. @param {Item} item @returns {Item | null} */
+  /** What becomes of it; null when it goes. @param {Item} item */
   applyTo(item) {
     if (!this.covers(item)) return item;
     if (this.verb === "dismiss") return null;
@@ -38,25 +36,19 @@ export class Operation {
     return this.verb === "unread" ? { ...item, read_at: null } : item;
   }
 
-  /** What the API is sent. */
   get body() {
     if ("upTo" in this.selection) return { up_to: this.selection.upTo, epoch: this.selection.epoch };
     return this.selection;
   }
 }
 
-/**
- * What the person has done and the server has not confirmed: laid over what the server
- * told, so that a page shows it at once and, if it fails, as it was before.
- *
- * Guarantee: with nothing pending, `overlay()` answers what it was given.
- */
+/** With nothing pending, `overlay()` answers what it was given. */
 export class Operations {
   #url;
   #headers;
   #fetch;
   #holder;
-  /** Pending and failed ones, in their order. @type {Set<Operation>} */
+  /** @type {Set<Operation>} */
   #open = new Set();
 
   /** @param {OperationsOptions} options */
@@ -67,7 +59,7 @@ export class Operations {
     this.#holder = holder;
   }
 
-  /** Resolves with whether it worked; never rejects. @param {Operation} operation */
+  /** @param {Operation} operation */
   async run(operation) {
     // Whoever tries again has seen the failures before.
     for (const other of this.#failed) if (!other.isUnsent) this.#open.delete(other);
@@ -89,12 +81,11 @@ export class Operations {
     }
   }
 
-  /** The failed operation about this notification. @param {string} id */
+  /** @param {string} id */
   failureOf(id) {
     return this.#failed.find((operation) => operation.names(id));
   }
 
-  /** The failed operation that was about no single notification. */
   get failure() {
     return this.#failed.find(({ selection }) => !("ids" in selection));
   }
@@ -103,7 +94,7 @@ export class Operations {
     this.#open.clear();
   }
 
-  /** What the server told, as it will be. @param {Item[]} items @param {number} unread Of all the mailbox. */
+  /** @param {Item[]} items @param {number} unread */
   overlay(items, unread) {
     for (const operation of this.#open) {
       if (operation.state !== "pending") continue;
@@ -139,7 +130,6 @@ export class Operations {
     }
     const { status } = response;
     if (status === 401) this.#holder.onSignedOut();
-    // Gone, or another epoch.
     if (status === 404 || status === 409) this.#holder.onOutdated();
     if (!response.ok) return status === 404 && "ids" in operation.selection;
     const frame = decode(await response.text().catch(() => ""));

@@ -2,11 +2,10 @@ import { NotificationList } from "./list.js";
 import { placeAt } from "./placement.js";
 import { newestFirst } from "./protocol.js";
 import { relativeTime, Ticker } from "./relative-time.js";
-import { clone, part, setText } from "./template.js";
+import { clone, part, setShown, setTexts } from "./template.js";
 
 let panels = 0;
 
-/** The dropdown of a bell: header, newest notifications, and the states in which there are none. */
 export class Panel {
   #surroundings;
   #button;
@@ -18,7 +17,7 @@ export class Panel {
   #isLoading = false;
   #tick = () => this.render();
 
-  /** @param {Surroundings} surroundings @param {HTMLButtonElement} button Opens it. @param {AbortSignal} signal */
+  /** @param {Surroundings} surroundings @param {HTMLButtonElement} button @param {AbortSignal} signal */
   constructor(surroundings, button, signal) {
     this.#surroundings = surroundings;
     this.#button = button;
@@ -57,7 +56,6 @@ export class Panel {
     return this.element.matches(":popover-open");
   }
 
-  /** Answers how long what it shows stays true. */
   render() {
     const { mailbox, texts } = this.#surroundings;
     const { items, isLoaded, unread, hasOlder, transport } = mailbox;
@@ -68,19 +66,17 @@ export class Panel {
     this.#hold(items);
     this.#list.show(items.slice(this.#held));
     const shown = this.#list.items;
-    const parts = {
+    setShown(this.element, {
       pill: this.#held > 0,
       empty: isLoaded && shown.length === 0,
       loading: isWaiting,
       stale: isStale,
       "signed-out": isSignedOut,
       more: hasOlder && shown.length > 0,
-    };
-    for (const [name, isThere] of Object.entries(parts)) part(this.element, name).hidden = !isThere;
+    });
     const heard = heardAt === null ? null : relativeTime(heardAt, Date.now(), texts.language);
     const stale = heard === null ? texts.get("stale") : texts.get("stale-since", { time: heard.text });
-    setText(part(this.element, "stale-text"), stale);
-    setText(part(this.element, "pill"), texts.count("pill", this.#held));
+    setTexts(this.element, { "stale-text": stale, pill: texts.count("pill", this.#held) });
     this.#content.setAttribute("aria-busy", String(isWaiting || this.#isLoading));
     // Not `disabled`: that would throw the focus of who has just pressed it.
     this.#readAll.setAttribute("aria-disabled", String(unread === 0 || shown.length === 0));

@@ -2,13 +2,7 @@ const GAP = 8;
 const EDGE = 8;
 const COMFORT = 320;
 
-/**
- * Put a panel of the top layer at its button: below it with their inline ends in one
- * line, above it where there is more room, and inside the viewport in any case. The
- * stylesheet reads the properties this sets, and ignores them on narrow screens.
- *
- * @param {HTMLElement} panel @param {HTMLElement} button
- */
+/** The stylesheet ignores these properties on narrow screens. @param {HTMLElement} panel @param {HTMLElement} button */
 export function placeAt(panel, button) {
   const { clientWidth, clientHeight } = document.documentElement;
   const { top, bottom, left, right } = button.getBoundingClientRect();

@@ -11,17 +11,8 @@ const HIDDEN = 4;
 const HIDDEN_AT_LEAST = 60_000;
 const HIDDEN_UNTIL = 1_200_000;
 
-/**
- * When many pages know of the same moment, they ask within this part of the interval
- * after it: the longer the interval that the site can bear, the wider they spread.
- */
 const SPREAD = 1 / 60;
 
-/**
- * Reads the state over HTTP: at an interval while it is started, and once whenever
- * `fetchSoon()` asks. At most one request is under way. It never gives up, unless the
- * person is signed out.
- */
 export class Poller {
   isStarted = false;
   #url;
@@ -32,7 +23,6 @@ export class Poller {
   #timer;
   #interval = 0;
   #failures = 0;
-  /** Not before this time, because the server said so, or for the sake of spacing. */
   #notBefore = 0;
   /** @type {AbortController | null} */
   #request = null;
@@ -50,11 +40,7 @@ export class Poller {
     this.#timer = new Alarm(clock, () => void this.#poll());
   }
 
-  /** Seconds between two polls; 0 = never. */
-  get interval() {
-    return this.#interval / 1000;
-  }
-
+  /** @param {number} seconds */
   set interval(seconds) {
     const interval = seconds * 1000;
     if (interval === this.#interval) return;
@@ -79,13 +65,11 @@ export class Poller {
     this.#request = null;
   }
 
-  /** Read once, started or not, as soon as spacing and the server's wishes allow. */
   fetchSoon() {
     if (this.#request !== null) this.#askedAgain = true;
     else this.#wait(0);
   }
 
-  /** Many pages have reason to ask at this moment: if started, read a little later. */
   fetchSpread() {
     if (!this.isStarted) return;
     const wait = this.#clock.random() * this.#interval * SPREAD;

@@ -1,7 +1,5 @@
-/** The version of the wire format that this page speaks. */
 export const VERSION = 1;
 
-/** Close codes the server sends; daphne cannot send 1012 or a reason. */
 export const CLOSE = Object.freeze({
   MALFORMED: 4400,
   SIGNED_OUT: 4401,
@@ -12,12 +10,7 @@ export const CLOSE = Object.freeze({
   UNAVAILABLE: 4503,
 });
 
-/**
- * What a page does after a close: "stop" for good, "poll" instead of a socket, come back
- * after a "restart", or come back with "backoff".
- *
- * @param {number} code
- */
+/** @param {number} code */
 export function closeMeaning(code) {
   switch (code) {
     case CLOSE.SIGNED_OUT:
@@ -33,41 +26,40 @@ export function closeMeaning(code) {
   }
 }
 
-/** @type {Check} */
-const isText = (value) => typeof value === "string";
-/** @type {Check} */
-const isFlag = (value) => typeof value === "boolean";
-/** @type {Check} */
-const isCount = (value) => Number.isSafeInteger(value) && Number(value) >= 0;
-/** @type {Check} */
-const isId = (value) => typeof value === "string" && /^\d{1,19}$/.test(value);
-/** @type {Check} */
-const isTime = (value) => typeof value === "string" && !Number.isNaN(Date.parse(value));
-/** @type {Check} */
-const isTimeOrNull = (value) => value === null || isTime(value);
-/** @type {Check} */
-const isRecord = (value) => typeof value === "object" && value !== null && !Array.isArray(value);
-/** @type {(isValid: Check) => Check} */
+/** @satisfies {Shape} */
+const is = {
+  text: (value) => typeof value === "string",
+  flag: (value) => typeof value === "boolean",
+  count: (value) => Number.isSafeInteger(value) && value >= 0,
+  id: (value) => typeof value === "string" && /^\d{1,19}$/.test(value),
+  time: (value) => typeof value === "string" && !Number.isNaN(Date.parse(value)),
+  record: (value) => typeof value === "object" && value !== null && !Array.isArray(value),
+};
+
+/** @param {Check} isValid @returns {Check} */
+const orNull = (isValid) => (value) => value === null || isValid(value);
+
+/** @param {Check} isValid @returns {Check} */
 const listOf = (isValid) => (value) => Array.isArray(value) && value.every(isValid);
 
-/** Whether a value has all these fields; it may have more. @param {any} value @param {Shape} shape */
+/** @param {any} value @param {Shape} shape */
 function fits(value, shape) {
-  return isRecord(value) && Object.entries(shape).every(([name, isValid]) => isValid(value[name]));
+  return is.record(value) && Object.entries(shape).every(([name, isValid]) => isValid(value[name]));
 }
 
 const ITEM = {
-  id: isId,
-  title: isText,
-  message: isText,
-  level: isText,
-  url: isText,
-  open_url: isText,
-  source: isRecord,
-  created_at: isTime,
-  read_at: isTimeOrNull,
-  expires_at: isTimeOrNull,
-  created_revision: isCount,
-  revision: isCount,
+  id: is.id,
+  title: is.text,
+  message: is.text,
+  level: is.text,
+  url: is.text,
+  open_url: is.text,
+  source: is.record,
+  created_at: is.time,
+  read_at: orNull(is.time),
+  expires_at: orNull(is.time),
+  created_revision: is.count,
+  revision: is.count,
 };
 
 /** @param {unknown} value @returns {value is Item} */
@@ -75,31 +67,31 @@ export function isItem(value) {
   return fits(value, ITEM);
 }
 
-const BEAT = { epoch: isText, revision: isCount };
+const BEAT = { epoch: is.text, revision: is.count };
 
 /** @type {Shape} */
 const STATE = {
   ...BEAT,
   v: (value) => value === VERSION,
-  epoch: (value) => isText(value) && value !== "",
-  unread: isCount,
+  epoch: (value) => is.text(value) && value !== "",
+  unread: is.count,
   items: listOf(isItem),
-  now: isTime,
+  now: is.time,
   poll_interval: (value) => typeof value === "number" && value >= 0,
-  desktop: isFlag,
+  desktop: is.flag,
 };
 
 /** @type {Map<unknown, Shape>} */
 const FRAMES = new Map([
   ["snapshot", STATE],
-  ["changes", { ...STATE, since: isCount, removed: listOf(isId) }],
+  ["changes", { ...STATE, since: is.count, removed: listOf(is.id) }],
   ["ping", BEAT],
   ["pong", BEAT],
-  ["restart", { retry_ms: isCount }],
-  ["error", { detail: isText }],
+  ["restart", { retry_ms: is.count }],
+  ["error", { detail: is.text }],
 ]);
 
-/** One frame; null for whatever this page does not understand. @param {any} text @returns {Frame | null} */
+/** @param {any} text @returns {Frame | null} */
 export function decode(text) {
   try {
     const frame = JSON.parse(text);
@@ -115,28 +107,28 @@ export function isStateFrame(frame) {
   return frame?.type === "snapshot" || frame?.type === "changes";
 }
 
-/** The query says what a page holds: both parts of it, or nothing. @param {string} url @param {Position} position */
+/** @param {string} url @param {Position} position */
 export function withPosition(url, { epoch, revision }) {
   if (epoch === null) return url;
   return `${url}${url.includes("?") ? "&" : "?"}${new URLSearchParams({ since: String(revision), epoch })}`;
 }
 
-/** Ids are numbers that may exceed what a double holds. @param {string} a @param {string} b */
+/** Numbers that may exceed what a double holds. @param {string} a @param {string} b */
 export function compareIds(a, b) {
   return a.length - b.length || (a < b ? -1 : a > b ? 1 : 0);
 }
 
-/** The order of snapshots, pages and panel. @param {Item} a @param {Item} b */
+/** @param {Item} a @param {Item} b */
 export function newestFirst(a, b) {
   return b.created_revision - a.created_revision || compareIds(b.id, a.id);
 }
 
-/** What the badge shows: nothing for zero, "99+" above 99. @param {number} count @param {string} [language] */
+/** @param {number} count @param {string} [language] */
 export function countLabel(count, language) {
   return count > 0 ? capped(count, 99, language) : "";
 }
 
-/** What a screen reader hears: exact as far as the wire is. @param {number} count @param {string} [language] */
+/** @param {number} count @param {string} [language] */
 export function countText(count, language) {
   return capped(count, 9999, language);
 }

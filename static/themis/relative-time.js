@@ -5,12 +5,7 @@ const HOUR = 60 * MINUTE;
 const DAY = 24 * HOUR;
 const RELATIVE_UNTIL = 30 * DAY;
 
-/**
- * How long ago something was, and how long that stays true: "now", "5 minutes ago",
- * "3 hours ago", "2 days ago", and the date after 30 days.
- *
- * @param {number} then @param {number} now @param {string} [language]
- */
+/** @param {number} then @param {number} now @param {string} [language] */
 export function relativeTime(then, now, language) {
   const age = Math.max(0, now - then);
   if (age >= RELATIVE_UNTIL) {
@@ -27,15 +22,11 @@ export function relativeTime(then, now, language) {
   return { text: format.format(-Math.floor(age / size), unit), wait: size - (age % size) };
 }
 
-/** The moment in full, for a tooltip. @param {number} then @param {string} [language] */
+/** @param {number} then @param {string} [language] */
 export function fullTime(then, language) {
   return new Intl.DateTimeFormat(language, { dateStyle: "full", timeStyle: "short" }).format(then);
 }
 
-/**
- * One timer for all relative times of a page. It rests while the page is hidden or
- * nothing is shown, and catches up when the page is looked at again.
- */
 export class Ticker {
   /** @type {Set<() => number>} */
   #updates = new Set();
@@ -56,7 +47,7 @@ export class Ticker {
     page.addEventListener("visibilitychange", () => this.tick());
   }
 
-  /** @param {() => number} update Writes the times; answers when they change next. */
+  /** @param {() => number} update */
   add(update) {
     this.#updates.add(update);
     this.tick();

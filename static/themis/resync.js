@@ -2,13 +2,9 @@ import { Alarm } from "./clock.js";
 
 const SPACING = 1_000;
 
-/** An answer that never came stops holding back the next question after this time. */
 const ANSWER_TIMEOUT = 5_000;
 
-/**
- * Asks the server for what the page missed: one question under way, and at most one
- * a second, however many gaps are reported.
- */
+/** Asks for what the page missed: one question at a time, however many gaps are reported. */
 export class Resync {
   #clock;
   #send;
@@ -26,13 +22,13 @@ export class Resync {
     this.#answer = new Alarm(clock, () => this.#askAgain());
   }
 
-  /** The page can't reach this by itself. @param {Position} position */
+  /** @param {Position} position */
   want({ epoch, revision }) {
     if (this.#wanted?.epoch !== epoch || this.#wanted.revision < revision) this.#wanted = { epoch, revision };
     if (!this.#answer.isSet) this.#askAgain();
   }
 
-  /** The page holds this now; what that leaves open is asked for anew. @param {Position} position */
+  /** @param {Position} position */
   settle({ epoch, revision }) {
     if (this.#wanted?.epoch === epoch && this.#wanted.revision <= revision) {
       this.#wanted = null;

@@ -1,11 +1,10 @@
 import { foreignHost, openUrl } from "./links.js";
 import { Note } from "./note.js";
 import { fullTime, relativeTime } from "./relative-time.js";
-import { clone, part, setText } from "./template.js";
+import { clone, part, setShown, setTexts } from "./template.js";
 
 const LEVELS = ["info", "success", "warning", "danger"];
 
-/** One notification: an `<li>` of the list page, or one made for the panel, that follows its item. */
 export class Row {
   #surroundings;
   #link;
@@ -13,7 +12,7 @@ export class Row {
   #note;
   #createdAt = 0;
 
-  /** @param {RowItem} item @param {RowSurroundings} surroundings @param {HTMLElement} [element] The server's. */
+  /** @param {RowItem} item @param {RowSurroundings} surroundings @param {HTMLElement} [element] */
   constructor(item, surroundings, element = clone(surroundings.templates, "row")) {
     this.#surroundings = surroundings;
     this.element = element;
@@ -34,12 +33,8 @@ export class Row {
     this.#link.href = openUrl(item, this.#surroundings.mountUrl);
     element.dataset.id = item.id;
     element.toggleAttribute("data-unread", isUnread);
-    setText(part(element, "title"), item.title);
-    setText(part(element, "message-text"), item.message);
-    setText(part(element, "host-text"), host);
-    part(element, "unread").hidden = !isUnread;
-    part(element, "message").hidden = item.message === "";
-    part(element, "host").hidden = host === "";
+    setTexts(element, { title: item.title, "message-text": item.message, "host-text": host });
+    setShown(element, { unread: isUnread, message: item.message !== "", host: host !== "" });
     this.#setLevel(LEVELS.includes(item.level) ? item.level : "info");
     this.#setCreated(item.created_at);
     this.#offer({ read: isUnread, unread: !isUnread && !isDismissed, dismiss: !isDismissed, restore: isDismissed });
@@ -50,7 +45,7 @@ export class Row {
     return !this.#isReplaced && this.#buttons.some(({ value, hidden }) => value === verb && !hidden);
   }
 
-  /** Say something in the row, or instead of it. @param {object | null} about @param {NoteContent} [content] */
+  /** @param {object | null} about @param {NoteContent} [content] */
   tell(about, content, isInstead = false) {
     const takesFocus = isInstead && !this.#isReplaced && this.hasFocus;
     this.element.toggleAttribute("data-replaced", isInstead);
@@ -66,10 +61,10 @@ export class Row {
     (this.#isReplaced ? this.#note : this.#link).focus();
   }
 
-  /** Answers how long what it writes stays true. @param {number} now The server's time. */
+  /** @param {number} now */
   updateTime(now) {
     const { text, wait } = relativeTime(this.#createdAt, now, this.#surroundings.texts.language);
-    setText(part(this.element, "time"), text);
+    setTexts(this.element, { time: text });
     return wait;
   }
 
@@ -94,7 +89,7 @@ export class Row {
     this.element.dataset.level = level;
     const { templates, texts } = this.#surroundings;
     part(this.element, "icon").replaceChildren(clone(templates, `icon-${level}`));
-    setText(part(this.element, "level"), texts.get(`level-${level}`));
+    setTexts(this.element, { level: texts.get(`level-${level}`) });
   }
 
   /** @param {string} createdAt */
@@ -108,7 +103,7 @@ export class Row {
   }
 }
 
-/** What the server rendered, as an item. @param {HTMLElement} element @returns {RowItem} */
+/** @param {HTMLElement} element @returns {RowItem} */
 export function readItem(element) {
   const { id = "", level = "", created } = element.dataset;
   const text = (/** @type {string} */ name) => part(element, name).textContent ?? "";

@@ -10,10 +10,7 @@ const DEAD_AFTER = 35_000;
 const PONG_TIMEOUT = 5_000;
 const FRAMES_PER_ACK = 32;
 
-/**
- * One WebSocket from attempt to end. It counts as open only after its first state
- * frame: some proxies accept the upgrade and then carry nothing.
- */
+/** Open only after its first state frame: some proxies accept the upgrade and then carry nothing. */
 export class LiveSocket {
   isOpen = false;
   lastFrameAt = 0;
@@ -39,23 +36,18 @@ export class LiveSocket {
     this.#socket.onclose = (event) => this.#end(event.code);
   }
 
-  /** Ask for what happened since the page's revision. */
   sync() {
     const { epoch, revision } = this.#holder.position();
     this.#send(epoch === null ? { type: "sync" } : { type: "sync", since: revision, epoch });
   }
 
-  /**
-   * Find out whether the line still carries anything: after sleep a socket may look
-   * open for minutes. A missing answer ends it.
-   */
+  /** After sleep a socket may look open for minutes; a missing answer ends it. */
   probe() {
     if (!this.isOpen || this.#pong.isSet) return;
     this.#pong.set(PONG_TIMEOUT);
     this.#send({ type: "ping" });
   }
 
-  /** Close without a word to the holder. */
   close() {
     this.#isOver = true;
     this.isOpen = false;

@@ -1,10 +1,9 @@
 import { systemClock, Alarm } from "./clock.js";
 import { newestFirst, VERSION } from "./protocol.js";
 
-/** How many of the newest notifications a page holds: those a snapshot carries. */
 export const WINDOW = 20;
 
-/** How many at most while somebody reads on: more nodes make a page slow. */
+/** While somebody reads on: more nodes make a page slow. */
 export const MOST = 200;
 
 /** setTimeout counts in 32 bits; a longer wait is taken in steps. */
@@ -12,22 +11,9 @@ const LONGEST_WAIT = 3_600_000;
 
 const NOTHING = { epoch: null, revision: 0, unread: 0, desktop: false, poll_interval: 0 };
 
-/** Notifications arrived that this page has never held. */
-export class NewItemsEvent extends Event {
-  /** @param {Item[]} items Newest first. */
-  constructor(items) {
-    super("new");
-    this.items = items;
-  }
-}
-
 /**
- * What the page knows of one mailbox. Fires "change", "new", and "expiry" when its count
- * is that before something expired.
- *
- * Guarantee: however frames are repeated, reordered or lost on the way, after `apply()`
- * the store equals a fresh snapshot of the revision it claims to hold, or says "gap" and
- * stays at the older one. Counts are the server's, never sums.
+ * After `apply()`, whatever frames were lost, it equals a fresh snapshot of its revision, or
+ * says "gap". Fires "change", "new", and "expiry" when its count is that before an expiry.
  */
 export class Store extends EventTarget {
   #clock;
@@ -39,7 +25,6 @@ export class Store extends EventTarget {
   /** @type {Item[]} */
   #held = [];
   #hasOlder = false;
-  /** Of the server's clock. */
   #offset = 0;
   #expiresAt = Infinity;
 
@@ -68,40 +53,29 @@ export class Store extends EventTarget {
     return this.#known.unread;
   }
 
-  /** Whether the account asks for desktop notifications. */
   get desktop() {
     return this.#known.desktop;
   }
 
-  /** @returns {Position} */
   get position() {
     const { epoch, revision } = this.#known;
     return { epoch, revision };
   }
 
-  /** What has not expired, newest first. */
   get items() {
     const now = this.now();
     return this.#held.filter((item) => expiryOf(item) > now);
   }
 
-  /** Whether there are, or may be, older ones that can still be taken in. */
   get hasOlder() {
     return this.#hasOlder && this.#held.length < MOST;
   }
 
-  /** The server's time, as far as the last frame told it. */
   now() {
     return this.#clock.now() + this.#offset;
   }
 
-  /**
-   * "gap" means that something lies between what is held and what the frame tells: ask
-   * the server for the difference.
-   *
-   * @param {StateFrame} frame
-   * @returns {"applied" | "ignored" | "gap"}
-   */
+  /** @param {StateFrame} frame */
   apply(frame) {
     const { epoch, revision, unread, desktop, poll_interval } = frame;
     const sameEpoch = epoch === this.epoch;
@@ -113,7 +87,7 @@ export class Store extends EventTarget {
       return "ignored";
     }
 
-    const fresh = sameEpoch ? this.#newItems(frame.items) : [];
+    const items = sameEpoch ? this.#newItems(frame.items) : [];
     const merged = this.#merged(frame);
     this.#held = merged.filter((item, place) => place < this.#window || this.#isReached(item)).slice(0, this.#limit);
     if (frame.type === "snapshot") this.#hasOlder = merged.length >= this.#window;
@@ -121,11 +95,10 @@ export class Store extends EventTarget {
     this.#known = { epoch, revision, unread, desktop, poll_interval };
     this.#offset = Date.parse(frame.now) - this.#clock.now();
     this.#changed();
-    if (fresh.length > 0) this.dispatchEvent(new NewItemsEvent(fresh));
+    if (items.length > 0) this.dispatchEvent(Object.assign(new Event("new"), { items }));
     return "applied";
   }
 
-  /** Somebody reads on: let nothing go at the end, and take in what is older. */
   widen() {
     this.#limit = MOST;
   }
@@ -136,13 +109,7 @@ export class Store extends EventTarget {
     this.#held = this.#held.slice(0, this.#window);
   }
 
-  /**
-   * Take in a page of the list that begins no later than what is held ends. What a frame
-   * brought stays as it is: the page may have been read before it.
-   *
-   * @param {Item[]} items @param {boolean} hasOlder Whether there is another page.
-   * @returns {number} How many were added.
-   */
+  /** What a frame brought stays as it is: the page may have been read before it. @param {Item[]} items @param {boolean} hasOlder @returns {number} How */
   extend(items, hasOlder) {
     const before = this.#held.length;
     const older = items.filter((item) => before > 0 && !this.#isReached(item));
@@ -152,7 +119,7 @@ export class Store extends EventTarget {
     return this.#held.length - before;
   }
 
-  /** What is held, as the server would tell it: for another tab. @returns {StateFrame | null} */
+  /** @returns {StateFrame | null} */
   toSnapshot() {
     const { epoch } = this;
     if (epoch === null) return null;
@@ -160,7 +127,6 @@ export class Store extends EventTarget {
     return { ...this.#known, type: "snapshot", v: VERSION, epoch, items, now: new Date(this.now()).toISOString() };
   }
 
-  /** Forget everything: the person has signed out. */
   clear() {
     this.#known = NOTHING;
     this.#held = [];
@@ -185,12 +151,7 @@ export class Store extends EventTarget {
     return [...byId.values()].sort(newestFirst);
   }
 
-  /**
-   * Whether what is held goes as far back as this: beyond the window, which a frame keeps
-   * whole, nothing may follow upon a hole.
-   *
-   * @param {Item} item
-   */
+  /** Beyond the window, which a frame keeps whole, nothing may follow upon a hole. @param {Item} item */
   #isReached(item) {
     const oldest = this.#held.at(-1);
     return oldest !== undefined && newestFirst(item, oldest) <= 0;

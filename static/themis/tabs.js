@@ -1,11 +1,9 @@
 import { Alarm } from "./clock.js";
 
-/** How long a leader that nobody has heard is believed in, and then has for an answer. */
 const SILENCE = 15_000;
 const ANSWER = 2_000;
 const QUESTIONS = 2;
 
-/** A leader is taken off this often at most; who would do it more often works alone. */
 const STEAL_SPACING = 30_000;
 const STEALS = 3;
 const STEALS_WITHIN = 600_000;
@@ -13,12 +11,8 @@ const STEALS_WITHIN = 600_000;
 const FOCUS_ANSWER = 200;
 
 /**
- * The tabs of one person and browser: one of them leads, holds the connection and tells
- * the others. A Web Lock says who; another leads as soon as that tab closes. A frozen tab
- * keeps its lock, so the tab that is looked at challenges a leader it doesn't hear.
- *
- * Two leaders at once would cost a connection and harm nothing, because every tab judges
- * frames by their revision. Where locks or channels are missing each tab leads itself.
+ * Who has a Web Lock leads. A frozen tab keeps its lock, so the tab that is looked at
+ * challenges a leader it doesn't hear. Two leaders cost a connection and harm nothing.
  */
 export class Tabs {
   #name;
@@ -43,7 +37,7 @@ export class Tabs {
   /** @type {AbortController | null} */
   #request = null;
   #release = () => {};
-  /** Who waits to hear whether a tab has the focus. @type {((isFocused: boolean) => void)[]} */
+  /** @type {((isFocused: boolean) => void)[]} */
   #curious = [];
 
   /** @param {TabsOptions} options */
@@ -69,12 +63,10 @@ export class Tabs {
     this.#focus = new Alarm(clock, () => this.#settleFocus(false));
   }
 
-  /** Whether this tab holds the connection. */
   get isLeader() {
     return this.#term > 0;
   }
 
-  /** Join the tabs: lead, or follow and hear what the leader knows. */
   start() {
     if (this.#channel !== null || this.isLeader) return;
     if (!this.#locks || !this.#Channel || this.#user === "" || this.#isAlone) return this.#leadAlone();
@@ -84,14 +76,13 @@ export class Tabs {
     this.challenge();
   }
 
-  /** Leave: another tab leads at once. A cached page must hold no lock and no channel. */
+  /** A cached page must hold no lock and no channel. */
   stop() {
     this.resign();
     this.#channel?.close();
     this.#channel = null;
   }
 
-  /** Neither lead nor wait for it, but go on listening. */
   resign() {
     this.#question.clear();
     this.#request?.abort();
@@ -100,21 +91,20 @@ export class Tabs {
     this.#term = 0;
   }
 
-  /** The person has signed in again: be one of those tabs. @param {string} session */
+  /** @param {string} session */
   rejoin(session) {
     this.#session = session;
     if (this.#channel !== null) this.#queue();
     this.challenge();
   }
 
-  /** Ask a leader to show that it is there and to tell what this tab lacks. */
   challenge() {
     if (this.isLeader || this.#channel === null) return;
     this.#asked = 0;
     this.#ask();
   }
 
-  /** @param {StateFrame} frame Told by the server to this tab. */
+  /** @param {StateFrame} frame */
   tellFrame(frame) {
     this.#post(this.#isHeeded ? { type: "frame", term: this.#term, frame } : { type: "frame", frame });
   }
@@ -132,7 +122,7 @@ export class Tabs {
     this.#post({ type: "wish", wish });
   }
 
-  /** Whether the person is looking at one of the tabs. @returns {Promise<boolean>} */
+  /** @returns {Promise<boolean>} */
   async isAnyFocused() {
     if (this.#page.hasFocus()) return true;
     this.#post({ type: "who-has-focus" });
@@ -144,7 +134,6 @@ export class Tabs {
     return this.#page.visibilityState !== "hidden";
   }
 
-  /** Whether this tab leads others, too. */
   get #isHeeded() {
     return this.isLeader && !this.#isAlone;
   }
@@ -155,7 +144,6 @@ export class Tabs {
     for (const resolve of this.#curious.splice(0)) resolve(isFocused);
   }
 
-  /** Wait for the lock, or take it from who has it. */
   async #queue(steal = false) {
     const request = new AbortController();
     this.#request?.abort();
@@ -228,7 +216,6 @@ export class Tabs {
     void this.#queue(true);
   }
 
-  /** A sign of life of the leader. */
   #heard() {
     this.#asked = 0;
     if (!this.isLeader && this.#isSeen) this.#question.set(SILENCE);

@@ -1,6 +1,6 @@
 import { countText } from "./protocol.js";
 
-/** The element marked `data-themis="<name>"`. @param {ParentNode} root @param {string} name */
+/** @param {ParentNode} root @param {string} name */
 export function part(root, name) {
   /** @type {HTMLElement | null} */
   const element = root.querySelector(`[data-themis="${name}"]`);
@@ -8,19 +8,26 @@ export function part(root, name) {
   return element;
 }
 
-/** A copy of the one element in `<template data-themis="<name>">`. @param {ParentNode} root @param {string} name */
+/** @param {ParentNode} root @param {string} name */
 export function clone(root, name) {
   const { content } = /** @type {HTMLTemplateElement} */ (part(root, name));
-  if (content.firstElementChild === null) throw new Error(`<template data-themis="${name}"> is empty.`);
-  return /** @type {HTMLElement} */ (document.importNode(content.firstElementChild, true));
+  return document.importNode(/** @type {HTMLElement} */ (content.firstElementChild), true);
 }
 
-/** Write only what differs: an equal write would still wake observers. @param {Element} element @param {string} text */
-export function setText(element, text) {
-  if (element.textContent !== text) element.textContent = text;
+/** Write only what differs: an equal write would still wake observers. @param {ParentNode} root @param {Record<string, string>} texts */
+export function setTexts(root, texts) {
+  for (const [name, text] of Object.entries(texts)) {
+    const element = part(root, name);
+    if (element.textContent !== text) element.textContent = text;
+  }
 }
 
-/** The language of an element, if `Intl` knows it. @param {Element} element */
+/** @param {ParentNode} root @param {Record<string, boolean>} parts */
+export function setShown(root, parts) {
+  for (const [name, isShown] of Object.entries(parts)) part(root, name).hidden = !isShown;
+}
+
+/** @param {Element} element */
 export function languageOf(element) {
   try {
     return Intl.getCanonicalLocales(element.closest("[lang]")?.getAttribute("lang") ?? "")[0];
@@ -29,13 +36,7 @@ export function languageOf(element) {
   }
 }
 
-/**
- * The texts of `<template data-themis="texts">`: `<span data-text="name">` each. One
- * with a count stands there once per sample, `data-sample="0"`, `"1"`, `"2"`…: the
- * sample of the same plural category as the count is taken, the last one else.
- *
- * Nothing a person reads is written in JavaScript, so all of it is translated by Django.
- */
+/** A text with a count is there once per sample: the one of the same plural category is taken, the last one else. */
 export class Texts {
   #plural;
   /** @type {Map<string, string>} */
@@ -54,13 +55,13 @@ export class Texts {
     }
   }
 
-  /** @param {string} name @param {Record<string, string>} [values] For the {placeholders}. */
+  /** @param {string} name @param {Record<string, string>} [values] */
   get(name, values = {}) {
     const text = this.#byName.get(name) ?? "";
     return text.replace(/\{(\w+)\}/g, (placeholder, key) => values[key] ?? placeholder);
   }
 
-  /** @param {string} name @param {number} count Chooses the plural form, and stands for {count}. */
+  /** @param {string} name @param {number} count */
   count(name, count) {
     const form = `${name} ${this.#plural.select(count)}`;
     return this.get(this.#byName.has(form) ? form : name, { count: countText(count, this.language) });

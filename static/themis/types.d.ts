@@ -6,8 +6,12 @@
 type Bell = import("./bell.js").ThemisBellElement;
 type Panel = import("./panel.js").Panel;
 type Operation = import("./operations.js").Operation;
-type FrameEvent = import("./connection.js").FrameEvent;
-type NewItemsEvent = import("./store.js").NewItemsEvent;
+
+/** Fired as "frame" or "applied": state that the server told. */
+type FrameEvent = Event & { frame: StateFrame };
+
+/** Fired as "new": notifications that this page has never held, newest first. */
+type NewItemsEvent = Event & { items: Item[] };
 
 /* The wire */
 

@@ -13,8 +13,8 @@ const LAYERS = [
   ["row", "announcer", "events", "placement", "lifecycle"],
   ["note"],
   ["store", "connection", "operations", "tabs", "older"],
-  ["polling", "socket", "resync", "relative-time", "template"],
-  ["protocol", "links", "keys", "filters", "address", "backoff", "clock", "device"],
+  ["polling", "device", "socket", "resync", "relative-time", "template"],
+  ["protocol", "links", "keys", "filters", "address", "backoff", "clock", "storage"],
 ];
 
 /** Loaded when they are needed, and in a form that Django can hash, too. */
