@@ -40,6 +40,9 @@ export class Panel {
     on("refresh", () => surroundings.mailbox.refresh());
     on("pill", () => this.#showHeld());
     on("more", () => this.#loadOlder());
+    // No row goes at the end while somebody may be at it.
+    const widen = () => surroundings.mailbox.older.widen(true);
+    for (const type of ["pointerover", "focusin", "scroll"]) this.#content.addEventListener(type, widen, { signal });
     // Not at once: it may be this very panel that is taking a row away.
     element.addEventListener("focusout", () => queueMicrotask(() => Ticker.ofPage.tick()), { signal });
     element.addEventListener("beforetoggle", ({ newState }) => this.#toggling(newState === "open"), { signal });
@@ -113,8 +116,6 @@ export class Panel {
     const fresh = newest === undefined ? 0 : items.filter((item) => newestFirst(item, newest) < 0).length;
     const isInUse = this.isOpen && (this.#content.scrollTop > 0 || this.#list.isInUse);
     this.#held = this.#held > 0 || isInUse ? fresh : 0;
-    // Nor does one go at the end that somebody may be at.
-    if (isInUse) this.#surroundings.mailbox.older.widen(true);
   }
 
   #showHeld() {
