@@ -40,7 +40,7 @@ export class NewsAnnouncer {
   /** @type {Set<string>} */
   #pending = new Set();
 
-  /** @param {EventTarget & {items: Item[], unread: number}} mailbox @param {(count: number) => void} speak @param {{signal?: AbortSignal, clock?: Clock}} [options] */
+  /** @param {NewsMailbox} mailbox @param {(count: number) => void} speak @param {NewsOptions} [options] */
   constructor(mailbox, speak, { signal, clock = systemClock } = {}) {
     this.#mailbox = mailbox;
     this.#speak = speak;

@@ -3,12 +3,15 @@ const FIRST = 1_000;
 
 export const CAP = 30_000;
 
-/** Where no socket ever opened: something in between forbids it. */
 export const CAP_NEVER_OPENED = 300_000;
 
 export const RESTART = 5_000;
 
-/** A crowd that lost its server comes back spread out. @param {number} failures @param {number} cap @param {() => number} random */
+/**
+ * A crowd that lost its server at one moment comes back spread out.
+ *
+ * @param {number} failures @param {number} cap @param {() => number} random
+ */
 export function backoff(failures, cap, random) {
   return spread(Math.min(cap, FIRST * 2 ** failures), random);
 }

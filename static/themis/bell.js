@@ -25,6 +25,7 @@ export class ThemisBellElement extends HTMLElement {
   #button = null;
   /** @type {Panel | null} */
   #panel = null;
+  #isServed = false;
 
   static define(tag = "themis-bell") {
     if (!customElements.get(tag)) customElements.define(tag, this);
@@ -75,6 +76,7 @@ export class ThemisBellElement extends HTMLElement {
     this.#removeAdded();
     this.#button = null;
     this.#panel = null;
+    this.#isServed = false;
     this.querySelector('[data-themis="link"]')?.removeAttribute("hidden");
     this.surroundings?.mailbox.release(this);
     this.surroundings = null;
@@ -140,14 +142,20 @@ export class ThemisBellElement extends HTMLElement {
     const { mailbox } = this.#shared;
     this.#render();
     this.#tell(new ThemisChangeEvent(mailbox.unread, mailbox.items));
-    if (mailbox.desktop) void this.#serveDesktop();
+    if (mailbox.desktop && !this.#isServed) void this.#serveDesktop();
   }
 
   async #serveDesktop() {
+    this.#isServed = true;
     const { mailbox, texts, mountUrl } = this.#shared;
     const { user = "" } = this.dataset;
+    /** What rings before it has come. @type {Item[]} */
+    const missed = [];
+    const miss = (/** @type {any} */ { items }) => missed.push(...items);
+    mailbox.addEventListener("new", miss);
     const { DesktopNotifier } = await import("./desktop.js");
-    DesktopNotifier.serve(mailbox, { user, texts, mountUrl });
+    mailbox.removeEventListener("new", miss);
+    DesktopNotifier.serve(mailbox, { user, texts, mountUrl, missed });
   }
 
   /** @param {Item[]} items */

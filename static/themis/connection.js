@@ -11,7 +11,6 @@ const STABLE = 30_000;
 
 const BLOCKED_AFTER = 3;
 
-/** What an earlier page has found out: so many failures that the wait is the longest. */
 const LONG_BLOCKED = 9;
 
 const ATTEMPT_SPACING = 1_000;

@@ -30,7 +30,7 @@ export class DesktopNotifier {
   }
 
   /** @param {DesktopMailbox} mailbox @param {DesktopOptions} options */
-  constructor(mailbox, { user = "", device = new Device(user), texts, mountUrl, clock = systemClock }) {
+  constructor(mailbox, { user = "", device = new Device(user), texts, mountUrl, missed = [], clock = systemClock }) {
     this.#mailbox = mailbox;
     this.#device = device;
     this.#texts = texts;
@@ -39,6 +39,7 @@ export class DesktopNotifier {
     mailbox.addEventListener("new", (event) => this.#take(/** @type {NewItemsEvent} */ (event).items));
     mailbox.addEventListener("change", () => this.#closeAll((items) => !items.some((item) => this.#isNews(item))));
     addEventListener("pagehide", () => this.#closeAll(() => true));
+    if (missed.length > 0) this.#take(missed);
   }
 
   /** @param {Item[]} items */

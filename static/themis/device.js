@@ -35,7 +35,7 @@ export class Device {
     this.#keep("hide-content", isHidden);
   }
 
-  /** Null where pages have the API but may not use it. @param {string} title @param {NotificationOptions} options */
+  /** @param {string} title @param {NotificationOptions} options */
   show(title, options) {
     try {
       // The direction is that of the text, which people have written in any language.

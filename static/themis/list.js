@@ -192,7 +192,8 @@ export class NotificationList {
     const moved = { verb, item, at: Date.now(), started: null, isUndone: false };
     const isMoved = verb === "dismiss" || verb === "restore";
     if (isMoved) this.#moved.set(item.id, moved);
-    const started = failed ? { operation: failed, finished: mailbox.operations.run(failed) } : mailbox.change(verb, [item.id]);
+    const again = failed && { operation: failed, finished: mailbox.operations.run(failed) };
+    const started = again ?? mailbox.change(verb, [item.id]);
     moved.started = started;
     this.#problem = null;
     this.#undo = () => (isMoved ? this.#takeBack(moved) : this.#revert(started));

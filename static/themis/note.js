@@ -1,6 +1,5 @@
 import { part, setTexts } from "./template.js";
 
-/** A line with a button: "Dismissed · Undo", "That didn't work · Retry". */
 export class Note {
   #button;
   #leave;

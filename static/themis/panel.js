@@ -50,7 +50,9 @@ export class Panel {
     // Coming back from where a notification led must not find it open.
     addEventListener("pagehide", () => element.hidePopover(), { signal });
     addEventListener("resize", () => this.#place(), { signal });
-    const scrolled = (/** @type {Event} */ { target }) => element.contains(/** @type {Node} */ (target)) || this.#place();
+    const scrolled = (/** @type {Event} */ { target }) => {
+      if (!(target instanceof Node && element.contains(target))) this.#place();
+    };
     addEventListener("scroll", scrolled, { signal, capture: true, passive: true });
     signal.addEventListener("abort", () => this.#toggling(false));
   }

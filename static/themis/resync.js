@@ -4,7 +4,6 @@ const SPACING = 1_000;
 
 const ANSWER_TIMEOUT = 5_000;
 
-/** Asks for what the page missed: one question at a time, however many gaps are reported. */
 export class Resync {
   #clock;
   #send;

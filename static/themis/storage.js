@@ -1,4 +1,4 @@
-/** Storage may be forbidden: then nothing is kept. @param {"localStorage" | "sessionStorage"} area @param {string} key */
+/** Storage may be forbidden: then nothing is kept. @param {Area} area @param {string} key */
 export function kept(area, key) {
   try {
     return globalThis[area].getItem(key);
@@ -7,7 +7,7 @@ export function kept(area, key) {
   }
 }
 
-/** @param {"localStorage" | "sessionStorage"} area @param {string} key @param {string | null} value */
+/** @param {Area} area @param {string} key @param {string | null} value */
 export function keep(area, key, value) {
   try {
     if (value === null) globalThis[area].removeItem(key);

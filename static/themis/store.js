@@ -109,7 +109,11 @@ export class Store extends EventTarget {
     this.#held = this.#held.slice(0, this.#window);
   }
 
-  /** What a frame brought stays as it is: the page may have been read before it. @param {Item[]} items @param {boolean} hasOlder @returns {number} How */
+  /**
+   * What a frame brought stays as it is: the page may have been read before it.
+   *
+   * @param {Item[]} items @param {boolean} hasOlder
+   */
   extend(items, hasOlder) {
     const before = this.#held.length;
     const older = items.filter((item) => before > 0 && !this.#isReached(item));

@@ -14,7 +14,11 @@ export function clone(root, name) {
   return document.importNode(/** @type {HTMLElement} */ (content.firstElementChild), true);
 }
 
-/** Write only what differs: an equal write would still wake observers. @param {ParentNode} root @param {Record<string, string>} texts */
+/**
+ * Write only what differs: an equal write would still wake observers.
+ *
+ * @param {ParentNode} root @param {Record<string, string>} texts
+ */
 export function setTexts(root, texts) {
   for (const [name, text] of Object.entries(texts)) {
     const element = part(root, name);

@@ -276,6 +276,8 @@ interface TabsOptions {
   page?: Document;
 }
 
+type Area = "localStorage" | "sessionStorage";
+
 /* What is shown */
 
 /** What the wire has is not dismissed. */
@@ -321,6 +323,16 @@ type Settle = (at: string | null) => void;
 /** What marked all as read. */
 type All = Started & { undo: () => unknown; settle: Settle | undefined };
 
+/* What is said */
+
+type NewsMailbox = EventTarget & { items: Item[]; unread: number };
+
+interface NewsOptions {
+  /** Ends it. */
+  signal?: AbortSignal;
+  clock?: Clock;
+}
+
 /* Outside the window */
 
 /**
@@ -337,6 +349,8 @@ type DesktopMailbox = EventTarget &
 interface DesktopOptions {
   user?: string;
   device?: import("./device.js").Device;
+  /** What arrived while this was loaded. */
+  missed?: Item[];
   texts: import("./template.js").Texts;
   mountUrl: string;
   clock?: Clock;

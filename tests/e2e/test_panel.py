@@ -126,3 +126,36 @@ def test_older_ones_that_cannot_be_loaded_are_asked_for_again(
     retry.click()
     expect(bell.rows).to_have_count(25)
     expect(bell.note).to_be_hidden()
+
+
+@on_embedded_site
+def test_a_click_that_is_faster_than_the_panel_opens_it(
+    site: Site, visit: Visit
+) -> None:
+    ada = site.person("ada")
+    site.notify(ada, "one")
+    bell = visit(ada, "/")
+    held: list[Route] = []
+    bell.page.route("**/themis/panel.js", lambda route: held.append(route))
+    bell.button.click()
+    bell.wait_for(lambda: held)
+    expect(bell.button).to_have_attribute("aria-expanded", "false")
+    held[0].continue_()
+    expect(bell.panel).to_be_visible()
+    expect(bell.button).to_have_attribute("aria-expanded", "true")
+    bell.expect_titles("one")
+    bell.button.click()
+    expect(bell.panel).to_be_hidden()
+    expect(bell.button).to_have_attribute("aria-expanded", "false")
+
+
+@on_embedded_site
+def test_the_bell_is_a_link_where_the_panel_does_not_come(
+    site: Site, visit: Visit, page_errors: PageErrors
+) -> None:
+    ada = site.person("ada")
+    bell = visit(ada, "/")
+    page_errors.ignore("ERR_FAILED")
+    bell.page.route("**/themis/panel.js", lambda route: route.abort())
+    bell.button.click()
+    bell.page.wait_for_url("**/notifications/")
