@@ -82,8 +82,8 @@ def main() -> int:
     parser.add_argument("--rounds", type=int, help="if not those of the size")
     parser.add_argument("--out", type=Path, help="the file to write")
     asked = parser.parse_args()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, end)
+    for wish in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(wish, end)
     size = SIZES[asked.size]
     if asked.rounds:
         size = dataclasses.replace(size, rounds=asked.rounds)
