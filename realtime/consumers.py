@@ -9,10 +9,11 @@ from themis.owners import OWNER_PARAMETER, is_owner
 
 from . import metrics, protocol, sessions
 from .canary import watch_broker
-from .conversation import Conversation, Receive, refuse
+from .conversation import Conversation, refuse
 from .draining import drain, send_away
 from .expiry import expire
 from .hub import Hub, get_hub
+from .inbox import GoneError, Inbox, Receive
 from .origins import is_allowed
 from .protocol import CloseCode, MalformedFrameError, Position
 from .readers import DatabaseLostError
@@ -38,14 +39,16 @@ async def notifications(scope: dict[str, Any], receive: Receive, send: Send) -> 
     await receive()  # websocket.connect
     await send({"type": "websocket.accept"})
     socket = Socket(send)
+    inbox = Inbox(receive)
     try:
-        await _serve(scope, receive, socket)
+        await _serve(scope, inbox, socket)
     finally:
+        inbox.close()
         # A server may drop what an application that has ended has not sent.
         await socket.flush()
 
 
-async def _serve(scope: dict[str, Any], receive: Receive, socket: Socket) -> None:
+async def _serve(scope: dict[str, Any], inbox: Inbox, socket: Socket) -> None:
     if not is_allowed(scope):
         metrics.HANDSHAKES.add("wrong_origin")
         socket.close(CloseCode.FORBIDDEN_ORIGIN)
@@ -53,7 +56,10 @@ async def _serve(scope: dict[str, Any], receive: Receive, socket: Socket) -> Non
     hub = own_hub()
     begun = hub.loop.time()
     try:
-        login = None if hub.draining else await _identify(scope, hub)
+        login = None if hub.draining else await inbox.unless_gone(_identify(scope, hub))
+    except GoneError:
+        metrics.HANDSHAKES.add("gone")
+        return
     except DatabaseLostError:
         metrics.HANDSHAKES.add("unavailable")
         socket.close(CloseCode.UNAVAILABLE)
@@ -80,7 +86,7 @@ async def _serve(scope: dict[str, Any], receive: Receive, socket: Socket) -> Non
     # What was read may be older than what the hub has heard meanwhile.
     hub.endings.doubt_again(feed.key, since=begun)
     try:
-        await Conversation(socket, feed, hub.broker.join).hold(receive, position)
+        await Conversation(socket, feed, hub.broker.join).hold(inbox.receive, position)
     finally:
         hub.remove(socket, feed)
 
@@ -89,13 +95,13 @@ async def _identify(scope: dict[str, Any], hub: Hub) -> Login | None:
     """Return who opens the socket; None if that is nobody who is signed in."""
     if "user" not in scope:
         key = sessions.key_of(scope)
-        return None if key is None else await hub.read(sessions.authenticate, key)
+        return None if key is None else await hub.admit(sessions.authenticate, key)
     user = scope["user"]
     if user is None or not user.is_authenticated:
         return None
     if "session" not in scope:
         return sessions.recognize(user)
-    return await hub.read(sessions.recognize, user, scope["session"])
+    return await hub.admit(sessions.recognize, user, scope["session"])
 
 
 def _is_for(query: dict[str, list[str]], login: Login) -> bool:

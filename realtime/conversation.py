@@ -4,17 +4,15 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from typing import Any
 
 from django.core.exceptions import ObjectDoesNotExist
 
 from . import metrics, protocol
 from .feeds import Feed
+from .inbox import Receive
 from .protocol import Ack, CloseCode, MalformedFrameError, Ping, Position, Sync
 from .readers import DatabaseLostError
 from .sockets import Socket
-
-Receive = Callable[[], Awaitable[dict[str, Any]]]
 
 # What a page may say: so many frames at once, so many a second, and more for what it is
 # sent, because it acknowledges that. A page that does as the protocol says stays below:

@@ -57,6 +57,7 @@ class Hub:
         self.endings = Endings(self.loop.time)
         self._readers = Readers(self.suspicion.set)
         self.read = self._readers.read
+        self.admit = self._readers.admit
         self._beats: list[set[Socket]] = [set() for _second in range(PING_SECONDS)]
         self._tasks: list[asyncio.Task[None]] = []
 

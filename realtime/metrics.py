@@ -103,7 +103,7 @@ HANDSHAKES = Counter(
     "Sockets that came, by what became of them.",
     "outcome",
     [
-        *("accepted", "draining", "malformed", "signed_out", "unavailable"),
+        *("accepted", "draining", "gone", "malformed", "signed_out", "unavailable"),
         "wrong_origin",
     ],
 )

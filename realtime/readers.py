@@ -46,6 +46,7 @@ class Readers:
         self._lost = False
         # Whether the database does not even answer new connections.
         self.is_down = False
+        self._door = asyncio.Semaphore(READERS)
 
     async def read(
         self, function: Callable[P, R], *args: P.args, **kwargs: P.kwargs
@@ -70,6 +71,22 @@ class Readers:
             raise DatabaseLostError from error
         self._come_back()
         return answer
+
+    async def admit(
+        self, function: Callable[P, R], *args: P.args, **kwargs: P.kwargs
+    ) -> R:
+        """
+        Read as `read()` does, for a page that is not in yet.
+
+        Only as many of these as there are threads stand in line, so that of a crowd
+        those who are in are served before the next come in. Else all would get their
+        state when the last has been identified: too late for every one of them.
+
+        Raises:
+            DatabaseLostError: the database does not answer, or not in time.
+        """
+        async with self._door:
+            return await self.read(function, *args, **kwargs)
 
     def _read(self, function: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
         try:

@@ -1011,6 +1011,12 @@ def test_the_tag_renders_the_bell(block: Block) -> None:
     assert "<themis-bell" in Template(block.text).render(Context({"request": request}))
 
 
+@each(claim("link"))
+def test_a_link_leads_to_the_preferences(block: Block) -> None:
+    html = Template(block.text).render(Context())
+    assert f'href="{reverse("themis:preferences")}"' in html
+
+
 _SITE = "{% block title %}{% endblock %}{% block head %}{% endblock %}<body>{% block body %}{% endblock %}"  # noqa: E501 -- a line of HTML
 
 
@@ -1285,6 +1291,30 @@ def test_the_attributes_are_those_of_the_template() -> None:
     bell = re.search(r"<themis-bell ([^>]*)>", _read("templates/themis/bell.html"))
     assert bell
     assert told == set(re.findall(r"(data-[a-z-]+)=", bell[1]))
+
+
+def test_the_keys_are_those_of_the_list() -> None:
+    told = {key for row in table(REFERENCE, "Key") for key in code(row[0])}
+    keys = re.findall(
+        r'^  \["([a-z+]+)", "\w+"\],$', _read("static/themis/keys.js"), re.MULTILINE
+    )
+    assert {key.lower() for key in told} == {*keys, "enter", "?"}
+    shown = re.findall(r"<kbd>(.+?)</kbd>", _read("templates/themis/bell.html"))
+    assert {*shown} == {*"↓↑JKEIUZ", "Enter", "Shift", "Esc"}
+
+
+def test_what_a_device_does_is_what_its_element_says() -> None:
+    told = {code(row[0])[0] for row in table(REFERENCE, "`data-state`")}
+    script = _read("static/themis/device.js")
+    shapes = _read("static/themis/types.d.ts")
+    states = re.search(r"type DeviceState = (.*);", shapes)
+    assert states
+    known = {*re.findall(r'"(\w+)"', states[1]), "account"}
+    texts = re.findall(r'data-text="([\w-]+)"', _read("templates/themis/_desktop.html"))
+    assert told == known == set(texts) - {"turn-on", "turn-off", "failed"}
+    flags = {code(row[0])[0] for row in table(REFERENCE, "Flag")}
+    kept = re.findall(r'this\.#keep\("([\w-]+)"', script)
+    assert flags == {f"themis:<data-user>:{flag}" for flag in kept}
 
 
 def test_the_custom_properties_are_those_of_the_stylesheet() -> None:

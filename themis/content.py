@@ -110,6 +110,14 @@ def clean_url(value: object) -> str:
     return url
 
 
+def foreign_host(url: str, own: str) -> str:
+    """Return the host that *url* leads away to from *own*; empty if it stays here."""
+    if not url or not is_safe_url(url):
+        return ""
+    host = urlsplit(url).netloc.lower()
+    return "" if host == own else host
+
+
 def to_number(text: str) -> int | None:
     """Return the number that *text* spells in digits, if a column can hold it."""
     digits = text.isascii() and text.isdigit() and len(text) <= len(str(MAX_INTEGER))

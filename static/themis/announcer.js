@@ -1,21 +1,14 @@
 import { Alarm, systemClock } from "./clock.js";
 
-/** @import { Clock } from "./clock.js" */
-/** @import { Item } from "./protocol.js" */
-/** @import { NewItemsEvent } from "./store.js" */
-
 const GATHER = 3_000;
 const SPACING = 10_000;
 
-/**
- * The page's one polite live region. It is there, and empty, before anything is said,
- * because a region that appears together with its text is not read.
- */
+/** There, and empty, before anything is said: a region that appears together with its text is not read. */
 export class LiveRegion {
   /** @type {HTMLElement | null} */
   #element = null;
 
-  /** Put the region into the page, again if a body swap has taken it away. */
+  /** Again if a body swap has taken it away. */
   prepare() {
     if (this.#element?.isConnected) return this.#element;
     // The copy that a page cache made of an earlier one.
@@ -26,8 +19,7 @@ export class LiveRegion {
     element.setAttribute("aria-live", "polite");
     element.setAttribute("data-themis-live", "");
     document.body.append(element);
-    this.#element = element;
-    return element;
+    return (this.#element = element);
   }
 
   /** @param {string} text */
@@ -39,33 +31,23 @@ export class LiveRegion {
   }
 }
 
-/**
- * Says "3 new notifications, 12 unread": gathers what arrives together, speaks at most
- * every 10 s, and leaves out what was read before its turn came.
- */
 export class NewsAnnouncer {
-  #store;
+  #mailbox;
   #speak;
-  #alarm;
   #clock;
+  #alarm;
   #lastAt = -Infinity;
   /** @type {Set<string>} */
   #pending = new Set();
 
-  /**
-   * @param {EventTarget & {items: Item[], unread: number}} store
-   * @param {(count: number) => void} speak
-   * @param {object} [options]
-   * @param {AbortSignal | undefined} [options.signal] Ends it.
-   * @param {Clock} [options.clock]
-   */
-  constructor(store, speak, { signal, clock = systemClock } = {}) {
-    this.#store = store;
+  /** @param {NewsMailbox} mailbox @param {(count: number) => void} speak @param {NewsOptions} [options] */
+  constructor(mailbox, speak, { signal, clock = systemClock } = {}) {
+    this.#mailbox = mailbox;
     this.#speak = speak;
     this.#clock = clock;
     this.#alarm = new Alarm(clock, () => this.#announce());
-    const gather = (/** @type {Event} */ event) => this.#gather(/** @type {NewItemsEvent} */ (event).items);
-    store.addEventListener("new", gather, { ...(signal && { signal }) });
+    const gather = (/** @type {any} */ { items }) => this.#gather(items);
+    mailbox.addEventListener("new", gather, { ...(signal && { signal }) });
     signal?.addEventListener("abort", () => this.#alarm.clear());
   }
 
@@ -77,8 +59,8 @@ export class NewsAnnouncer {
   }
 
   #announce() {
-    for (const item of this.#store.items) if (item.read_at !== null) this.#pending.delete(item.id);
-    const count = Math.min(this.#pending.size, this.#store.unread);
+    for (const item of this.#mailbox.items) if (item.read_at !== null) this.#pending.delete(item.id);
+    const count = Math.min(this.#pending.size, this.#mailbox.unread);
     this.#pending.clear();
     if (count === 0) return;
     this.#lastAt = this.#clock.now();

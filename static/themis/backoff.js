@@ -1,35 +1,22 @@
-/**
- * How long to wait before trying again. Full jitter: a crowd that lost its server
- * at one moment comes back spread out, not in waves.
- */
-
 const FLOOR = 250;
 const FIRST = 1_000;
 
-/** The longest wait of a page that had a socket before. */
 export const CAP = 30_000;
 
-/** The longest wait where no socket ever opened: something in between forbids it. */
 export const CAP_NEVER_OPENED = 300_000;
 
-/** What a restarting server is given when it did not say how long it needs. */
 export const RESTART = 5_000;
 
 /**
- * @param {number} failures Attempts that failed in a row, 0 for the first wait.
- * @param {number} cap
- * @param {() => number} random
+ * A crowd that lost its server at one moment comes back spread out.
+ *
+ * @param {number} failures @param {number} cap @param {() => number} random
  */
 export function backoff(failures, cap, random) {
   return spread(Math.min(cap, FIRST * 2 ** failures), random);
 }
 
-/**
- * A random part of `ms`, never so short that it hammers.
- *
- * @param {number} ms
- * @param {() => number} random
- */
+/** @param {number} ms @param {() => number} random */
 export function spread(ms, random) {
   return FLOOR + random() * Math.max(0, Math.min(ms, CAP_NEVER_OPENED) - FLOOR);
 }

@@ -1,191 +1,135 @@
 import { LiveRegion, NewsAnnouncer } from "./announcer.js";
-import { DesktopNotifier } from "./desktop.js";
-import { Device } from "./device.js";
 import { ThemisChangeEvent, ThemisNewEvent, ThemisTransportEvent } from "./events.js";
 import { Mailbox } from "./mailbox.js";
-import { Panel } from "./panel.js";
-import { placeAt } from "./placement.js";
-import { countLabel, countText } from "./protocol.js";
-import { Ticker } from "./relative-time.js";
-import { languageOf, part, setText, Texts } from "./template.js";
-
-/** @import { NewItemsEvent } from "./store.js" */
-/** @import { Item } from "./protocol.js" */
+import { countLabel } from "./protocol.js";
+import { languageOf, part, setShown, setTexts, Texts } from "./template.js";
 
 const liveRegion = new LiveRegion();
-const ticker = new Ticker();
 
-/** What the bell adds to the server's markup, and takes away again. */
-const ADDED = "data-themis-added";
+const CONFIG = {
+  mountUrl: "",
+  stateUrl: "",
+  notificationsUrl: "",
+  socketUrl: "",
+  user: "",
+  session: "",
+  csrfToken: "",
+  csrfCookie: "",
+};
 
-/**
- * The bell. `{% themis_bell %}` renders it around a plain link, which stays the bell
- * without JavaScript; upgraded, a button with a panel takes the link's place.
- *
- * Attributes: `data-state-url`, `data-notifications-url`, `data-list-url`, `data-mount-url`,
- * `data-socket-url` (empty: no socket), `data-poll-interval` (seconds, 0 = never),
- * `data-unread`, `data-user`, `data-csrf-token`. Parts and texts: see `templates/themis/bell.html`.
- *
- * Events, each once per page however many bells it has: "themis:change",
- * "themis:new" and "themis:transport" (see `events.js`).
- */
 export class ThemisBellElement extends HTMLElement {
-  /** @type {AbortController | null} */
-  #lifetime = null;
-  /** @type {Mailbox | null} */
-  #mailbox = null;
-  /** @type {Texts | null} */
-  #texts = null;
+  /** @type {Surroundings | null} */
+  surroundings = null;
+  #lifetime = new AbortController();
   /** @type {HTMLButtonElement | null} */
   #button = null;
   /** @type {Panel | null} */
   #panel = null;
-  #updateTimes = () => this.#writeTimes();
+  #isServed = false;
 
-  /**
-   * @param {string} [tag]
-   * @param {CustomElementRegistry} [registry]
-   */
-  static define(tag = "themis-bell", registry = customElements) {
-    if (registry.get(tag) === undefined) registry.define(tag, this);
+  static define(tag = "themis-bell") {
+    if (!customElements.get(tag)) customElements.define(tag, this);
   }
 
-  /** Unread notifications; 10,000 means more than 9,999. */
   get unread() {
-    return this.#mailbox?.unread ?? Number(this.dataset.unread ?? 0);
+    return this.surroundings?.mailbox.unread ?? this.#number("unread");
   }
 
-  /** The epoch of the mailbox that the page holds; null before the first frame. */
   get epoch() {
-    return this.#mailbox?.position.epoch ?? null;
+    return this.surroundings?.mailbox.position.epoch ?? null;
   }
 
-  /** The revision of the mailbox that the page holds. */
   get revision() {
-    return this.#mailbox?.position.revision ?? 0;
+    return this.surroundings?.mailbox.position.revision ?? 0;
   }
 
-  /** How the page hears of changes now. */
   get transport() {
-    return this.#mailbox?.transport.state ?? "stopped";
+    return this.surroundings?.mailbox.transport.state ?? "stopped";
   }
 
   connectedCallback() {
     // A page cache copies the markup as it was; begin from what the server rendered.
-    for (const added of this.querySelectorAll(`[${ADDED}]`)) added.remove();
-    const lifetime = new AbortController();
-    this.#lifetime = lifetime;
-    this.#texts = new Texts(this, languageOf(this));
-    this.#mailbox = Mailbox.at(this.#config());
+    this.#removeAdded();
+    this.#lifetime = new AbortController();
+    const { signal } = this.#lifetime;
+    const config = { ...CONFIG, ...this.dataset, pollInterval: this.#number("pollInterval"), unread: this.#number("unread") };
+    const mailbox = Mailbox.at(config);
+    this.surroundings = {
+      mailbox,
+      templates: this,
+      texts: new Texts(this, languageOf(this)),
+      mountUrl: config.mountUrl,
+      say: (text) => liveRegion.say(text),
+    };
     liveRegion.prepare();
-    if ("popover" in HTMLElement.prototype) this.#addButton(lifetime.signal);
-    this.#listen(this.#mailbox, lifetime.signal);
-    this.#mailbox.retain(this);
+    if ("popover" in HTMLElement.prototype) this.#addButton(signal);
+    mailbox.addEventListener("change", () => this.#changed(), { signal });
+    mailbox.addEventListener("new", (event) => this.#rang(/** @type {NewItemsEvent} */ (event).items), { signal });
+    mailbox.addEventListener("transport", () => this.#transported(), { signal });
+    new NewsAnnouncer(mailbox, (count) => this.#announce(count), { signal });
+    mailbox.retain(this);
     this.#render();
   }
 
   disconnectedCallback() {
-    this.#lifetime?.abort();
-    ticker.delete(this.#updateTimes);
-    this.#button?.remove();
-    this.#panel?.element.remove();
+    this.#lifetime.abort();
+    this.#removeAdded();
     this.#button = null;
     this.#panel = null;
+    this.#isServed = false;
     this.querySelector('[data-themis="link"]')?.removeAttribute("hidden");
-    this.#mailbox?.release(this);
-    this.#mailbox = null;
+    this.surroundings?.mailbox.release(this);
+    this.surroundings = null;
   }
 
-  #config() {
-    const { mountUrl = "", stateUrl = "", notificationsUrl = "", socketUrl = "" } = this.dataset;
-    const { user = "", session = "", csrfToken = "", csrfCookie = "", pollInterval, unread } = this.dataset;
-    return {
-      mountUrl,
-      stateUrl,
-      notificationsUrl,
-      socketUrl,
-      user,
-      session,
-      csrfToken,
-      csrfCookie,
-      pollInterval: Math.max(0, Number(pollInterval) || 0),
-      unread: Math.max(0, Number(unread) || 0),
-    };
+  #removeAdded() {
+    for (const added of this.querySelectorAll("[data-themis-added]")) added.remove();
+  }
+
+  /** @param {string} name */
+  #number(name) {
+    return Math.max(0, Number(this.dataset[name]) || 0);
   }
 
   /** @param {AbortSignal} signal */
   #addButton(signal) {
     const link = part(this, "link");
-    const panel = new Panel(
-      { templates: this, texts: this.#readTexts(), mountUrl: this.dataset.mountUrl ?? "" },
-      {
-        read: (id) => void this.#markRead(id),
-        readAll: () => void this.#markAllRead(),
-        refresh: () => this.#mailbox?.refresh(),
-      },
-      signal,
-    );
     const button = document.createElement("button");
     button.type = "button";
     button.className = link.className;
     button.append(...link.cloneNode(true).childNodes);
     button.setAttribute("aria-expanded", "false");
-    button.setAttribute("aria-controls", panel.element.id);
-    button.popoverTargetElement = panel.element;
-    button.setAttribute(ADDED, "");
-    panel.element.setAttribute(ADDED, "");
+    button.dataset.themisAdded = "";
     this.#button = button;
-    this.#panel = panel;
     link.hidden = true;
-    link.after(button, panel.element);
-
-    panel.element.addEventListener("beforetoggle", (event) => this.#toggling(event.newState === "open"), { signal });
-    panel.element.addEventListener("toggle", (event) => this.#toggled(event.newState === "open"), { signal });
+    link.after(button);
+    const prepare = () => void this.#makePanel(button, signal).catch(() => {});
+    button.addEventListener("pointerenter", prepare, { signal });
+    button.addEventListener("focus", prepare, { signal });
+    button.addEventListener("click", (event) => this.#press(event, signal), { signal });
     this.addEventListener("focusout", (event) => this.#focusLeaves(event), { signal });
-    // Coming back from where a notification led must not find the panel open.
-    addEventListener("pagehide", () => panel.element.hidePopover(), { signal });
-    addEventListener("resize", () => this.#place(), { signal });
-    const scrolled = (/** @type {Event} */ { target }) => {
-      if (!(target instanceof Node) || !panel.element.contains(target)) this.#place();
-    };
-    addEventListener("scroll", scrolled, { signal, capture: true, passive: true });
   }
 
-  /**
-   * @param {Mailbox} mailbox
-   * @param {AbortSignal} signal
-   */
-  #listen(mailbox, signal) {
-    mailbox.addEventListener("change", () => this.#changed(), { signal });
-    mailbox.addEventListener("new", (event) => this.#rang(/** @type {NewItemsEvent} */ (event).items), { signal });
-    mailbox.addEventListener("transport", () => this.#transported(), { signal });
-    new NewsAnnouncer(mailbox, (count) => this.#announce(count), { signal });
-    DesktopNotifier.serve(mailbox, {
-      device: new Device(this.dataset.user ?? ""),
-      texts: this.#readTexts(),
-      mountUrl: this.dataset.mountUrl ?? "",
-    });
+  /** Who is about to open the panel loads it. @param {HTMLButtonElement} button @param {AbortSignal} signal */
+  async #makePanel(button, signal) {
+    const { Panel } = await import("./panel.js");
+    if (this.#panel === null && !signal.aborted) {
+      this.#panel = new Panel(this.#shared, button, signal);
+      this.#panel.element.dataset.themisAdded = "";
+    }
+    return this.#panel;
   }
 
-  get #isOpen() {
-    return this.#panel?.element.matches(":popover-open") ?? false;
-  }
-
-  /** @param {boolean} isOpening */
-  #toggling(isOpening) {
-    if (isOpening) this.#renderPanel();
-    else ticker.delete(this.#updateTimes);
-  }
-
-  /** @param {boolean} isOpen */
-  #toggled(isOpen) {
-    this.#button?.setAttribute("aria-expanded", String(isOpen));
-    if (!isOpen) return;
-    ticker.add(this.#updateTimes);
-    this.#place();
-    const mailbox = this.#open();
-    // Nothing has been heard yet and nothing may come by itself: asked for by hand.
-    if (!mailbox.isLoaded && mailbox.transport.state !== "connecting") mailbox.refresh();
+  /** Once there is a panel, the browser opens and closes it. @param {MouseEvent} event @param {AbortSignal} signal */
+  async #press(event, signal) {
+    if (this.#panel !== null || this.#button === null) return;
+    event.preventDefault();
+    try {
+      const panel = await this.#makePanel(this.#button, signal);
+      panel?.element.togglePopover();
+    } catch {
+      part(this, "link").click();
+    }
   }
 
   /** @param {FocusEvent} event */
@@ -194,14 +138,24 @@ export class ThemisBellElement extends HTMLElement {
     if (relatedTarget instanceof Node && !this.contains(relatedTarget)) this.#panel?.element.hidePopover();
   }
 
-  #place() {
-    if (this.#isOpen && this.#panel !== null && this.#button !== null) placeAt(this.#panel.element, this.#button);
+  #changed() {
+    const { mailbox } = this.#shared;
+    this.#render();
+    this.#tell(new ThemisChangeEvent(mailbox.unread, mailbox.items));
+    if (mailbox.desktop && !this.#isServed) void this.#serveDesktop();
   }
 
-  #changed() {
-    this.#render();
-    const { unread, items } = this.#open();
-    this.#tell(new ThemisChangeEvent(unread, items));
+  async #serveDesktop() {
+    this.#isServed = true;
+    const { mailbox, texts, mountUrl } = this.#shared;
+    const { user = "" } = this.dataset;
+    /** What rings before it has come. @type {Item[]} */
+    const missed = [];
+    const miss = (/** @type {any} */ { items }) => missed.push(...items);
+    mailbox.addEventListener("new", miss);
+    const { DesktopNotifier } = await import("./desktop.js");
+    mailbox.removeEventListener("new", miss);
+    DesktopNotifier.serve(mailbox, { user, texts, mountUrl, missed });
   }
 
   /** @param {Item[]} items */
@@ -214,86 +168,37 @@ export class ThemisBellElement extends HTMLElement {
   }
 
   #transported() {
-    const { state, isStale, isSignedOut } = this.#open().transport;
     this.#render();
-    this.#tell(new ThemisTransportEvent(state, isStale, isSignedOut));
+    this.#tell(new ThemisTransportEvent(this.#shared.mailbox.transport));
   }
 
   /** @param {Event} event */
   #tell(event) {
-    if (this.#open().isSpokenForBy(this)) this.dispatchEvent(event);
+    if (this.#shared.mailbox.isSpokenForBy(this)) this.dispatchEvent(event);
   }
 
   /** @param {number} count */
   #announce(count) {
-    if (!this.#open().isSpokenForBy(this)) return;
-    const texts = this.#readTexts();
-    const fresh = texts.count("new", count, countText(count, texts.language));
-    liveRegion.say(texts.get("announcement", { new: fresh, unread: this.#unreadText() }));
+    const { mailbox, texts, say } = this.#shared;
+    if (!mailbox.isSpokenForBy(this)) return;
+    say(texts.get("announcement", { new: texts.count("new", count), unread: texts.count("unread", this.unread) }));
   }
 
   #render() {
-    const texts = this.#readTexts();
+    const { texts } = this.#shared;
     const { unread } = this;
     const label = countLabel(unread, texts.language);
-    const name = unread > 0 ? texts.get("name-unread", { unread: this.#unreadText() }) : texts.get("name");
+    const name = unread > 0 ? texts.get("bell-unread", { unread: texts.count("unread", unread) }) : texts.get("bell");
     for (const root of [part(this, "link"), this.#button]) {
       if (root === null) continue;
-      setText(part(root, "name"), name);
-      setText(part(root, "count"), label);
-      part(root, "count").hidden = label === "";
+      setTexts(root, { name, count: label });
+      setShown(root, { count: label !== "" });
     }
-    if (this.#isOpen) this.#renderPanel();
+    if (this.#panel?.isOpen) this.#panel.render();
   }
 
-  #renderPanel() {
-    const { items, isLoaded, unread, transport } = this.#open();
-    const { isStale, isSignedOut } = transport;
-    this.#panel?.render({ items, isLoaded, unread, isStale, isSignedOut });
-    ticker.tick();
-    if (!this.#isOpen) this.#writeTimes();
-  }
-
-  #writeTimes() {
-    const mailbox = this.#open();
-    const { heardAt } = mailbox.transport;
-    const heardAgo = heardAt === null ? null : Date.now() - heardAt;
-    return this.#panel?.updateTimes(mailbox.now(), heardAgo) ?? Infinity;
-  }
-
-  #unreadText() {
-    const texts = this.#readTexts();
-    return texts.count("unread", this.unread, countText(this.unread, texts.language));
-  }
-
-  /** @param {string} id */
-  async #markRead(id) {
-    this.#report(await this.#open().change("read", [id]).finished, "read-failed");
-  }
-
-  async #markAllRead() {
-    const upTo = this.#panel?.rendered ?? 0;
-    if (upTo > 0) this.#report(await this.#open().readUpTo(upTo).finished, "read-failed");
-  }
-
-  /**
-   * @param {boolean} worked
-   * @param {string} failure The name of the text that says what didn't.
-   */
-  #report(worked, failure) {
-    if (this.#mailbox === null || this.#mailbox.transport.isSignedOut) return;
-    const text = worked ? "" : this.#readTexts().get(failure);
-    this.#panel?.showProblem(text);
-    liveRegion.say(worked ? this.#unreadText() : text);
-  }
-
-  #open() {
-    if (this.#mailbox === null) throw new Error("The bell is not in the page.");
-    return this.#mailbox;
-  }
-
-  #readTexts() {
-    if (this.#texts === null) throw new Error("The bell is not in the page.");
-    return this.#texts;
+  get #shared() {
+    if (this.surroundings === null) throw new Error("The bell is not in the page.");
+    return this.surroundings;
   }
 }

@@ -1,13 +1,3 @@
-/**
- * Time and chance, as one object that tests can replace.
- *
- * @typedef {object} Clock
- * @property {() => number} now Milliseconds since 1970.
- * @property {(callback: () => void, ms: number) => unknown} setTimeout
- * @property {(handle: any) => void} clearTimeout
- * @property {() => number} random At least 0, below 1.
- */
-
 /** @type {Clock} */
 export const systemClock = {
   now: () => Date.now(),
@@ -16,46 +6,39 @@ export const systemClock = {
   random: () => Math.random(),
 };
 
-/** One timer that is set, moved or cleared; setting it again replaces it. */
 export class Alarm {
   #clock;
   #callback;
   /** @type {unknown} */
   #handle;
-  #set = false;
-  #at = 0;
+  #at = Infinity;
 
-  /**
-   * @param {Clock} clock
-   * @param {() => void} callback
-   */
+  /** @param {Clock} clock @param {() => void} callback */
   constructor(clock, callback) {
     this.#clock = clock;
     this.#callback = callback;
   }
 
   get isSet() {
-    return this.#set;
+    return this.#at !== Infinity;
   }
 
-  /** Milliseconds until it goes off; Infinity = it is not set. */
   get left() {
-    return this.#set ? this.#at - this.#clock.now() : Infinity;
+    return this.#at - this.#clock.now();
   }
 
   /** @param {number} ms */
   set(ms) {
     this.clear();
-    this.#set = true;
     this.#at = this.#clock.now() + ms;
     this.#handle = this.#clock.setTimeout(() => {
-      this.#set = false;
+      this.#at = Infinity;
       this.#callback();
     }, ms);
   }
 
   clear() {
-    if (this.#set) this.#clock.clearTimeout(this.#handle);
-    this.#set = false;
+    this.#clock.clearTimeout(this.#handle);
+    this.#at = Infinity;
   }
 }

@@ -5,53 +5,21 @@ import { closeMeaning } from "./protocol.js";
 import { Resync } from "./resync.js";
 import { LiveSocket } from "./socket.js";
 
-/** @import { Clock } from "./clock.js" */
-/** @import { Position, StateFrame } from "./protocol.js" */
-
-/**
- * How the page hears of changes: by a socket that is being "connecting" to or "open";
- * by "polling" while it is down; not at the moment ("backoff"); or not any more
- * ("stopped": signed out, suspended, or neither way is there).
- *
- * @typedef {"connecting" | "open" | "backoff" | "polling" | "stopped"} TransportState
- */
-
-/** Shorter trouble starts no polling and is not shown to the person. */
 const PATIENCE = 10_000;
 
-/** A socket that lived this long clears the record of failures before it. */
 const STABLE = 30_000;
 
-/** Attempts in vain after which something in between is held to forbid sockets. */
 const BLOCKED_AFTER = 3;
 
-/** So many that the wait is the longest: what an earlier page has found out. */
 const LONG_BLOCKED = 9;
 
-/** A wake-up call opens no second attempt so soon after the last. */
 const ATTEMPT_SPACING = 1_000;
 
-/** `state`, `isStale` or `isSignedOut` of a connection has changed. */
-export class TransportEvent extends Event {
-  constructor() {
-    super("transport");
-  }
-}
-
-/** The server sent state, by whichever way. */
-export class FrameEvent extends Event {
-  /** @param {StateFrame} frame */
-  constructor(frame) {
-    super("frame");
-    this.frame = frame;
-  }
-}
-
-/**
- * Keeps one page in touch with its mailbox, over a socket or else by polling, until
- * it is closed. Fires "frame" and "transport". Knows no DOM.
- */
+/** Fires "frame" and "transport". Knows no DOM. */
 export class Connection extends EventTarget {
+  isSignedOut = false;
+  /** @type {number | null} */
+  heardAt = null;
   #clock;
   #position;
   #socketUrl;
@@ -64,30 +32,15 @@ export class Connection extends EventTarget {
   /** @type {LiveSocket | null} */
   #socket = null;
   #isRunning = false;
-  #isSignedOut = false;
   #isLate = false;
   #pollFailed = false;
   #everOpened = false;
   #failures = 0;
   #attemptAt = -Infinity;
   #openedAt = 0;
-  /** @type {number | null} */
-  #heardAt = null;
   #told = "";
 
-  /**
-   * @param {object} options
-   * @param {string} options.stateUrl
-   * @param {string} options.socketUrl Empty: there is no socket, poll.
-   * @param {Record<string, string>} [options.headers] More of them, for polls.
-   * @param {number} options.pollInterval Seconds; 0 = never poll.
-   * @param {() => Position} options.position What the page holds now.
-   * @param {() => boolean} [options.isHidden] Whether nobody sees the page.
-   * @param {{isBlocked: boolean}} [options.memory] What earlier pages have learnt of sockets.
-   * @param {typeof globalThis.WebSocket | undefined} [options.WebSocket]
-   * @param {typeof globalThis.fetch} [options.fetch]
-   * @param {Clock} [options.clock]
-   */
+  /** @param {ConnectionOptions} options */
   constructor({
     stateUrl,
     socketUrl,
@@ -116,10 +69,19 @@ export class Connection extends EventTarget {
       clock,
       holder: {
         position,
-        onAnswer: (frame) => this.#answered(frame),
-        onFailure: () => this.#failed(),
-        onSignedOut: () => this.signOut(),
         isHidden,
+        onAnswer: (frame) => {
+          this.#pollFailed = false;
+          this.heardAt = clock.now();
+          if (frame !== null) this.#deliver(frame);
+          else this.#resync.settle(position());
+          this.#tell();
+        },
+        onFailure: () => {
+          this.#pollFailed = true;
+          this.#tell();
+        },
+        onSignedOut: () => this.signOut(),
       },
     });
     this.#poller.interval = pollInterval;
@@ -134,31 +96,20 @@ export class Connection extends EventTarget {
     return this.#retry.isSet ? "backoff" : "stopped";
   }
 
-  /** Whether the page has been out of touch long enough that the person should know. */
   get isStale() {
     const { state } = this;
-    if (this.#isSignedOut || state === "open") return false;
+    if (this.isSignedOut || state === "open") return false;
     return this.#isLate && (state !== "polling" || this.#pollFailed);
   }
 
-  get isSignedOut() {
-    return this.#isSignedOut;
-  }
-
-  /** When the server last told or confirmed the state; null = not yet. */
-  get heardAt() {
-    return this.#heardAt;
-  }
-
-  /** Get in touch, and stay so. */
   start() {
-    if (this.#isRunning || this.#isSignedOut) return;
+    if (this.#isRunning || this.isSignedOut) return;
     this.#isRunning = true;
     if (this.#socketUrl === "") {
       this.#losePatience();
     } else if (this.#memory.isBlocked && !this.#everOpened) {
       this.#failures = LONG_BLOCKED;
-      this.#retry.set(backoff(LONG_BLOCKED, CAP_NEVER_OPENED, () => this.#clock.random()));
+      this.#retry.set(backoff(LONG_BLOCKED, CAP_NEVER_OPENED, this.#clock.random));
       this.#losePatience();
     } else {
       this.#patience.set(PATIENCE);
@@ -166,7 +117,6 @@ export class Connection extends EventTarget {
     }
   }
 
-  /** Let go of socket and timers; `start()` takes them up again. */
   stop() {
     this.#isRunning = false;
     this.#isLate = false;
@@ -177,24 +127,20 @@ export class Connection extends EventTarget {
     this.#tell();
   }
 
-  /** The session has ended: nothing more is asked until the page is loaded anew. */
   signOut() {
-    this.#isSignedOut = true;
+    this.isSignedOut = true;
     this.stop();
   }
 
-  /** The same person has signed in again: it may be started anew. */
   revive() {
-    this.#isSignedOut = false;
+    this.isSignedOut = false;
     this.#tell();
   }
 
-  /** Find out whether the session goes on, whatever the socket says. */
   check() {
-    if (!this.#isSignedOut) this.#poller.fetchSoon();
+    if (!this.isSignedOut) this.#poller.fetchSoon();
   }
 
-  /** The computer woke, the network or the page came back: is all as it seems? */
   wake() {
     if (!this.#isRunning) return;
     if (this.#socket?.isOpen) this.#socket.probe();
@@ -202,26 +148,20 @@ export class Connection extends EventTarget {
     if (this.#poller.isStarted) this.#poller.fetchSoon();
   }
 
-  /** Something has expired: a socket will tell the new count, polls have to ask. */
   expire() {
     this.#poller.fetchSpread();
   }
 
-  /** The person asks for the present state, whatever the transport does. */
   refresh() {
-    if (this.#isSignedOut) return;
+    if (this.isSignedOut) return;
     if (this.#retry.isSet) this.#hurry();
     if (this.#socket?.isOpen) this.#socket.probe();
     else this.#poller.fetchSoon();
   }
 
-  /**
-   * The server has more than the page can get from the frames it was sent.
-   *
-   * @param {Position} position
-   */
+  /** @param {Position} position */
   sync(position) {
-    if (!this.#isSignedOut) this.#resync.want(position);
+    if (!this.isSignedOut) this.#resync.want(position);
   }
 
   #ask() {
@@ -256,16 +196,13 @@ export class Connection extends EventTarget {
     this.#tell();
   }
 
-  /**
-   * @param {StateFrame} frame
-   * @param {boolean} isFirst
-   */
+  /** @param {StateFrame} frame @param {boolean} isFirst */
   #received(frame, isFirst) {
-    this.#heardAt = this.#clock.now();
+    this.heardAt = this.#clock.now();
     if (isFirst) {
       this.#everOpened = true;
       this.#memory.isBlocked = false;
-      this.#openedAt = this.#clock.now();
+      this.#openedAt = this.heardAt;
       this.#patience.clear();
       this.#resync.reset();
     }
@@ -278,58 +215,37 @@ export class Connection extends EventTarget {
     this.#tell();
   }
 
-  /** @param {StateFrame | null} frame */
-  #answered(frame) {
-    this.#pollFailed = false;
-    this.#heardAt = this.#clock.now();
-    if (frame !== null) this.#deliver(frame);
-    else this.#resync.settle(this.#position());
-    this.#tell();
-  }
-
-  #failed() {
-    this.#pollFailed = true;
-    this.#tell();
-  }
-
   /** @param {StateFrame} frame */
   #deliver(frame) {
     this.#poller.interval = frame.poll_interval;
-    this.dispatchEvent(new FrameEvent(frame));
-    const { epoch, revision } = this.#position();
-    if (epoch === frame.epoch && revision >= frame.revision) this.#resync.settle({ epoch, revision });
+    this.dispatchEvent(Object.assign(new Event("frame"), { frame }));
+    const position = this.#position();
+    if (position.epoch === frame.epoch && position.revision >= frame.revision) this.#resync.settle(position);
     if (this.#isLate && !this.#socket?.isOpen && this.#isRunning) this.#poller.start();
   }
 
-  /**
-   * @param {number} code
-   * @param {number | null} retryMs
-   */
+  /** @param {number} code @param {number | null} retryMs */
   #ended(code, retryMs) {
     const meaning = closeMeaning(code);
-    const random = () => this.#clock.random();
+    const { random } = this.#clock;
     const wasOpen = this.#openedAt > 0;
-    if (wasOpen) this.#heardAt = this.#socket?.lastFrameAt ?? this.#heardAt;
+    if (wasOpen) this.heardAt = this.#socket?.lastFrameAt ?? this.heardAt;
     if (wasOpen && this.#clock.now() - this.#openedAt >= STABLE) this.#failures = 0;
     this.#letGo();
     if (meaning === "stop") return this.signOut();
-    if (meaning === "poll") {
-      this.#giveUpSocket();
+    if (meaning === "poll") return this.#giveUpSocket();
+    if (wasOpen) this.#patience.set(PATIENCE);
+    if (meaning === "restart" || retryMs !== null) {
+      this.#retry.set(spread(retryMs ?? RESTART, random));
     } else {
-      if (wasOpen) this.#patience.set(PATIENCE);
-      if (meaning === "restart" || retryMs !== null) {
-        this.#retry.set(spread(retryMs ?? RESTART, random));
-      } else {
-        const isBlocked = !this.#everOpened && this.#failures >= BLOCKED_AFTER - 1;
-        if (isBlocked) this.#memory.isBlocked = true;
-        this.#retry.set(backoff(this.#failures, isBlocked ? CAP_NEVER_OPENED : CAP, random));
-        this.#failures += 1;
-      }
+      const isBlocked = !this.#everOpened && this.#failures >= BLOCKED_AFTER - 1;
+      if (isBlocked) this.#memory.isBlocked = true;
+      this.#retry.set(backoff(this.#failures, isBlocked ? CAP_NEVER_OPENED : CAP, random));
+      this.#failures += 1;
     }
     this.#tell();
   }
 
-  /** No socket for this page any more: polling carries it from now on. */
   #giveUpSocket() {
     this.#letGo();
     this.#socketUrl = "";
@@ -355,6 +271,6 @@ export class Connection extends EventTarget {
     const told = [this.state, this.isStale, this.isSignedOut].join();
     if (told === this.#told) return;
     this.#told = told;
-    this.dispatchEvent(new TransportEvent());
+    this.dispatchEvent(new Event("transport"));
   }
 }

@@ -1,32 +1,17 @@
 import { Device } from "./device.js";
-import { languageOf, part, setText, Texts } from "./template.js";
+import { languageOf, part, setShown, setTexts, Texts } from "./template.js";
 
-/** @import { DeviceState } from "./device.js" */
-
-/** The field of the form around it that says whether the account wants them. */
 const ACCOUNT = "browser_notifications_enabled";
 
 const TIMEOUT = 15_000;
 
-/**
- * Desktop notifications on this device: what becomes of them, and what can be done about
- * it. Only the button asks the browser. Stands in the form of the preferences page,
- * hidden without JavaScript; parts and texts: see `templates/themis/_desktop.html`.
- *
- * Attributes: `data-user`, `data-preferences-url`, `data-csrf-token`.
- */
 export class DesktopElement extends HTMLElement {
-  /** @type {AbortController | null} */
-  #lifetime = null;
+  #lifetime = new AbortController();
   #device = new Device("");
   #hasFailed = false;
 
-  /**
-   * @param {string} [tag]
-   * @param {CustomElementRegistry} [registry]
-   */
-  static define(tag = "themis-desktop", registry = customElements) {
-    if (registry.get(tag) === undefined) registry.define(tag, this);
+  static define(tag = "themis-desktop") {
+    if (!customElements.get(tag)) customElements.define(tag, this);
   }
 
   connectedCallback() {
@@ -49,7 +34,7 @@ export class DesktopElement extends HTMLElement {
   }
 
   disconnectedCallback() {
-    this.#lifetime?.abort();
+    this.#lifetime.abort();
   }
 
   get #texts() {
@@ -61,7 +46,6 @@ export class DesktopElement extends HTMLElement {
     return this.closest("form")?.querySelector(`[name="${ACCOUNT}"]`) ?? null;
   }
 
-  /** @returns {DeviceState | "account"} */
   get #state() {
     const { state } = this.#device;
     return state === "on" && this.#account?.checked === false ? "account" : state;
@@ -75,15 +59,16 @@ export class DesktopElement extends HTMLElement {
   }
 
   async #turnOn() {
-    const isWanted = await this.#askForThem();
-    if (isWanted && this.#account !== null) this.#account.checked = true;
-    if (isWanted) this.#device.isOn = true;
-    this.#hasFailed = !this.#device.isOn;
-    if (isWanted) this.#showExample();
+    this.#hasFailed = !(await this.#tellAccount());
+    if (this.#hasFailed) return;
+    if (this.#account !== null) this.#account.checked = true;
+    this.#device.isOn = true;
+    if (this.#device.isOn) this.#showExample();
+    else this.#hasFailed = true;
   }
 
-  /** Tell the account, without which the device shows none. Resolves with whether it worked. */
-  async #askForThem() {
+  /** The device shows none that the account doesn't want. */
+  async #tellAccount() {
     const { user = "", preferencesUrl = "", csrfToken = "" } = this.dataset;
     try {
       const response = await fetch(preferencesUrl, {
@@ -95,7 +80,6 @@ export class DesktopElement extends HTMLElement {
           "X-CSRFToken": csrfToken,
         },
         body: JSON.stringify({ [ACCOUNT]: true }),
-        credentials: "same-origin",
         signal: AbortSignal.timeout(TIMEOUT),
       });
       return response.ok;
@@ -116,21 +100,18 @@ export class DesktopElement extends HTMLElement {
     const state = this.#state;
     const texts = this.#texts;
     const status = part(this, "status");
-    const turn = part(this, "turn");
-    setText(status, texts.get(this.#hasFailed ? "failed" : state));
-    setText(turn, texts.get(state === "on" ? "turn-off" : "turn-on"));
-    turn.hidden = ["insecure", "unsupported", "denied"].includes(state);
+    const isOn = state === "on";
+    setTexts(this, {
+      status: texts.get(this.#hasFailed ? "failed" : state),
+      turn: texts.get(isOn ? "turn-off" : "turn-on"),
+    });
+    setShown(this, { turn: !["insecure", "unsupported", "denied"].includes(state), "when-on": isOn, example: isOn });
     this.dataset.state = state;
-    part(this, "when-on").hidden = state !== "on";
-    part(this, "example").hidden = state !== "on";
     if (this.contains(focused) && focused?.closest("[hidden]")) status.focus();
   }
 }
 
-/**
- * @param {() => void} update
- * @param {AbortSignal} signal
- */
+/** @param {() => void} update @param {AbortSignal} signal */
 async function followPermission(update, signal) {
   try {
     const status = await navigator.permissions.query({ name: "notifications" });

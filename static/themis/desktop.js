@@ -1,37 +1,14 @@
 import { Alarm, systemClock } from "./clock.js";
-import { countText, newestFirst } from "./protocol.js";
-import { openUrl } from "./row.js";
+import { Device } from "./device.js";
+import { openUrl } from "./links.js";
+import { newestFirst } from "./protocol.js";
 import { WINDOW } from "./store.js";
 
-/** @import { Clock } from "./clock.js" */
-/** @import { Device } from "./device.js" */
-/** @import { Mailbox } from "./mailbox.js" */
-/** @import { Item } from "./protocol.js" */
-/** @import { NewItemsEvent } from "./store.js" */
-/** @import { Texts } from "./template.js" */
-
-/** What arrives within this time arrives together. */
 const GATHER = 400;
 
-/** More than these at once are told by their number. */
 const MOST = 3;
 
-/**
- * @typedef {Pick<Mailbox, "items" | "unread" | "desktop" | "isLeader" | "isAnyFocused">} MailboxParts
- * @typedef {EventTarget & MailboxParts} DesktopMailbox
- *
- * @typedef {object} DesktopOptions
- * @property {Device} device
- * @property {Texts} texts
- * @property {string} mountUrl
- * @property {Clock} [clock]
- */
-
-/**
- * Shows what arrives outside the browser's window, while the person looks at none of the
- * pages: if account, device and browser agree. Takes it away when it has been read,
- * wherever that was, and with the page, which alone can do that and open it.
- */
+/** Takes away what has been read, wherever that was, and all with the page, which alone can do that. */
 export class DesktopNotifier {
   #mailbox;
   #device;
@@ -40,28 +17,20 @@ export class DesktopNotifier {
   #gather;
   /** @type {Item[]} */
   #arrived = [];
-  /** Each with what it tells of. @type {Map<Notification, Item[]>} */
+  /** @type {Map<Notification, Item[]>} */
   #shown = new Map();
 
   /** @type {WeakSet<DesktopMailbox>} */
   static #served = new WeakSet();
 
-  /**
-   * Serve this mailbox, once, however many bells it has.
-   *
-   * @param {DesktopMailbox} mailbox
-   * @param {DesktopOptions} options
-   */
+  /** @param {DesktopMailbox} mailbox @param {DesktopOptions} options */
   static serve(mailbox, options) {
     if (!this.#served.has(mailbox)) new this(mailbox, options);
     this.#served.add(mailbox);
   }
 
-  /**
-   * @param {DesktopMailbox} mailbox
-   * @param {DesktopOptions} options
-   */
-  constructor(mailbox, { device, texts, mountUrl, clock = systemClock }) {
+  /** @param {DesktopMailbox} mailbox @param {DesktopOptions} options */
+  constructor(mailbox, { user = "", device = new Device(user), texts, mountUrl, missed = [], clock = systemClock }) {
     this.#mailbox = mailbox;
     this.#device = device;
     this.#texts = texts;
@@ -70,6 +39,7 @@ export class DesktopNotifier {
     mailbox.addEventListener("new", (event) => this.#take(/** @type {NewItemsEvent} */ (event).items));
     mailbox.addEventListener("change", () => this.#closeAll((items) => !items.some((item) => this.#isNews(item))));
     addEventListener("pagehide", () => this.#closeAll(() => true));
+    if (missed.length > 0) this.#take(missed);
   }
 
   /** @param {Item[]} items */
@@ -91,11 +61,7 @@ export class DesktopNotifier {
     return this.#mailbox.isLeader && this.#mailbox.desktop && this.#device.state === "on";
   }
 
-  /**
-   * Whether it is unread still, as far as this page can know.
-   *
-   * @param {Item} item
-   */
+  /** @param {Item} item */
   #isNews(item) {
     const { items, unread } = this.#mailbox;
     const held = items.find(({ id }) => id === item.id);
@@ -122,17 +88,11 @@ export class DesktopNotifier {
 
   /** @param {Item[]} items */
   #showNumber(items) {
-    const count = countText(items.length, this.#texts.language);
-    const title = this.#texts.count("new", items.length, count);
+    const title = this.#texts.count("new", items.length);
     this.#show(items, title, "", new URL(this.#mountUrl, location.href).href);
   }
 
-  /**
-   * @param {Item[]} items What it tells of, newest first.
-   * @param {string} title
-   * @param {string} body
-   * @param {string} url
-   */
+  /** @param {Item[]} items @param {string} title @param {string} body @param {string} url */
   #show(items, title, body, url) {
     // Of two pages that don't know of each other the second replaces what the first shows.
     const tag = `themis:${this.#device.user}:${items[0]?.id}`;

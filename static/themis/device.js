@@ -1,30 +1,15 @@
-/**
- * What becomes of desktop notifications here: the page is not encrypted ("insecure"), the
- * browser has none ("unsupported") or blocks them ("denied"), or no longer allows what the
- * person had turned on ("revoked"); they are off, and the browser would "ask" or allow
- * them ("off"); or "on".
- *
- * @typedef {"insecure" | "unsupported" | "denied" | "revoked" | "ask" | "off" | "on"} DeviceState
- */
+import { keep, kept } from "./storage.js";
 
-/**
- * One account in this browser on this computer. Two flags are kept in localStorage, under
- * the account's opaque name, and nothing of any notification.
- */
 export class Device {
   /** @type {typeof globalThis.Notification | undefined} */
   #Notification;
 
-  /**
-   * @param {string} user Whose page it is: `data-user`.
-   * @param {typeof globalThis.Notification} [Notification]
-   */
+  /** @param {string} user @param {typeof globalThis.Notification} [Notification] */
   constructor(user, Notification = globalThis.Notification) {
     this.user = user;
     this.#Notification = Notification;
   }
 
-  /** @returns {DeviceState} */
   get state() {
     if (!globalThis.isSecureContext) return "insecure";
     if (this.#Notification === undefined) return "unsupported";
@@ -34,7 +19,6 @@ export class Device {
     return this.isOn ? "on" : "off";
   }
 
-  /** Whether the person has turned them on here. */
   get isOn() {
     return this.#has("desktop");
   }
@@ -43,7 +27,6 @@ export class Device {
     this.#keep("desktop", isOn);
   }
 
-  /** Whether others who see the screen are to learn nothing but that there is one. */
   get hidesContent() {
     return this.#has("hide-content");
   }
@@ -52,11 +35,7 @@ export class Device {
     this.#keep("hide-content", isHidden);
   }
 
-  /**
-   * @param {string} title
-   * @param {NotificationOptions} options
-   * @returns {Notification | null} Null where pages have the API but may not use it.
-   */
+  /** @param {string} title @param {NotificationOptions} options */
   show(title, options) {
     try {
       // The direction is that of the text, which people have written in any language.
@@ -70,24 +49,11 @@ export class Device {
 
   /** @param {string} flag */
   #has(flag) {
-    try {
-      return localStorage.getItem(`themis:${this.user}:${flag}`) !== null;
-    } catch {
-      return false;
-    }
+    return kept("localStorage", `themis:${this.user}:${flag}`) !== null;
   }
 
-  /**
-   * @param {string} flag
-   * @param {boolean} isSet
-   */
+  /** @param {string} flag @param {boolean} isSet */
   #keep(flag, isSet) {
-    const key = `themis:${this.user}:${flag}`;
-    try {
-      if (isSet) localStorage.setItem(key, "1");
-      else localStorage.removeItem(key);
-    } catch {
-      // The browser keeps nothing for this site: it stays off.
-    }
+    keep("localStorage", `themis:${this.user}:${flag}`, isSet ? "1" : null);
   }
 }

@@ -1,17 +1,5 @@
-/**
- * What a host can listen to. The events bubble from one bell of the page, so that
- * `document.addEventListener("themis:new", …)` hears each of them once.
- *
- * @import { Item } from "./protocol.js"
- * @import { TransportState } from "./connection.js"
- */
-
-/** "themis:change": the count or the notifications shown have changed. */
 export class ThemisChangeEvent extends Event {
-  /**
-   * @param {number} unread
-   * @param {Item[]} items The newest, newest first.
-   */
+  /** @param {number} unread @param {Item[]} items */
   constructor(unread, items) {
     super("themis:change", { bubbles: true });
     this.unread = unread;
@@ -19,12 +7,8 @@ export class ThemisChangeEvent extends Event {
   }
 }
 
-/** "themis:new": notifications arrived that this page had not seen before. */
 export class ThemisNewEvent extends Event {
-  /**
-   * @param {Item[]} items Newest first.
-   * @param {number} unread
-   */
+  /** @param {Item[]} items @param {number} unread */
   constructor(items, unread) {
     super("themis:new", { bubbles: true });
     this.items = items;
@@ -32,14 +16,9 @@ export class ThemisNewEvent extends Event {
   }
 }
 
-/** "themis:transport": the way to the server has changed. */
 export class ThemisTransportEvent extends Event {
-  /**
-   * @param {TransportState} state "connecting", "open", "backoff", "polling", "stopped"
-   * @param {boolean} isStale Out of touch for longer than a moment.
-   * @param {boolean} isSignedOut
-   */
-  constructor(state, isStale, isSignedOut) {
+  /** @param {Transport} transport */
+  constructor({ state, isStale, isSignedOut }) {
     super("themis:transport", { bubbles: true });
     this.state = state;
     this.isStale = isStale;

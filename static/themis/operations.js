@@ -1,54 +1,34 @@
 import { decode, isStateFrame } from "./protocol.js";
 
-/** @import { Item, StateFrame } from "./protocol.js" */
-
 const REQUEST_TIMEOUT = 15_000;
 
-/**
- * @typedef {"read" | "unread" | "dismiss" | "restore"} Verb
- *
- * What an operation is about: some notifications; all that the mailbox held at a
- * revision; or what an earlier operation did, named by its time, to be undone.
- * @typedef {{ids: string[]} | {upTo: number, epoch: string} | {at: string}} Selection
- *
- * @typedef {object} OperationsHolder
- * @property {(frame: StateFrame) => void} onAnswer
- * @property {() => void} onSignedOut
- * @property {() => void} onOutdated What the page shows is not what the server has.
- * @property {() => void} onChange An operation has begun, succeeded, failed or been forgotten.
- */
-
-/** One thing that the person has done, from the click until the server agrees or refuses. */
 export class Operation {
   /** @type {"pending" | "done" | "failed"} */
   state = "pending";
   /** The time by which the server knows it, once done: what undoes it. @type {string | null} */
   at = null;
-  /** Whether it failed before it reached the server. */
   isUnsent = false;
 
-  /**
-   * @param {Verb} verb
-   * @param {Selection} selection
-   * @param {string} now The server's time, to show until it answers.
-   */
+  /** @param {Verb} verb @param {Selected} selection @param {string} now */
   constructor(verb, selection, now) {
     this.verb = verb;
     this.selection = selection;
     this.now = now;
   }
 
-  /** @param {Item} item */
-  covers(item) {
-    if ("ids" in this.selection) return this.selection.ids.includes(item.id);
-    if ("upTo" in this.selection) return item.created_revision <= this.selection.upTo;
-    return this.verb === "unread" && item.read_at === this.selection.at;
+  /** @param {string} id */
+  names(id) {
+    return "ids" in this.selection && this.selection.ids.includes(id);
   }
 
-  /**
-   * @param {Item} item
-   * @returns {Item | null} What becomes of it; null when it goes.
-   */
+  /** @param {Item} item */
+  covers(item) {
+    if ("upTo" in this.selection) return item.created_revision <= this.selection.upTo;
+    if ("at" in this.selection) return this.verb === "unread" && item.read_at === this.selection.at;
+    return this.names(item.id);
+  }
+
+  /** What becomes of it; null when it goes. @param {Item} item */
   applyTo(item) {
     if (!this.covers(item)) return item;
     if (this.verb === "dismiss") return null;
@@ -56,34 +36,22 @@ export class Operation {
     return this.verb === "unread" ? { ...item, read_at: null } : item;
   }
 
-  /** What the API is sent. */
   get body() {
     if ("upTo" in this.selection) return { up_to: this.selection.upTo, epoch: this.selection.epoch };
     return this.selection;
   }
 }
 
-/**
- * What the person has done and the server has not confirmed: laid over what the server
- * told, so that a page shows it at once and, if it fails, as it was before.
- *
- * Guarantee: with nothing pending, `overlay()` answers what it was given.
- */
+/** With nothing pending, `overlay()` answers what it was given. */
 export class Operations {
   #url;
   #headers;
   #fetch;
   #holder;
-  /** Pending and failed ones, in their order. @type {Set<Operation>} */
+  /** @type {Set<Operation>} */
   #open = new Set();
 
-  /**
-   * @param {object} options
-   * @param {string} options.url Of the list; the verbs are below it.
-   * @param {() => Record<string, string>} options.headers More of them: the CSRF token.
-   * @param {typeof globalThis.fetch} [options.fetch]
-   * @param {OperationsHolder} options.holder
-   */
+  /** @param {OperationsOptions} options */
   constructor({ url, headers, fetch = (input, init) => globalThis.fetch(input, init), holder }) {
     this.#url = url;
     this.#headers = headers;
@@ -91,13 +59,10 @@ export class Operations {
     this.#holder = holder;
   }
 
-  /**
-   * @param {Operation} operation
-   * @returns {Promise<boolean>} Whether it worked; never rejects.
-   */
+  /** @param {Operation} operation */
   async run(operation) {
     // Whoever tries again has seen the failures before.
-    for (const other of this.#open) if (other.state === "failed" && !other.isUnsent) this.#open.delete(other);
+    for (const other of this.#failed) if (!other.isUnsent) this.#open.delete(other);
     operation.state = "pending";
     operation.isUnsent = false;
     this.#open.add(operation);
@@ -116,40 +81,35 @@ export class Operations {
     }
   }
 
-  /** The failed operation about this notification. @param {string} id */
+  /** @param {string} id */
   failureOf(id) {
-    return [...this.#open].find(
-      ({ state, selection }) => state === "failed" && "ids" in selection && selection.ids.includes(id),
-    );
+    return this.#failed.find((operation) => operation.names(id));
   }
 
-  /** The failed operation that was about no single notification. */
   get failure() {
-    return [...this.#open].find(({ state, selection }) => state === "failed" && !("ids" in selection));
+    return this.#failed.find(({ selection }) => !("ids" in selection));
   }
 
-  /** Forget all: the person has signed out. */
   clear() {
     this.#open.clear();
   }
 
-  /**
-   * @param {Item[]} items
-   * @param {number} unread Of all the mailbox, by the server.
-   * @returns {{items: Item[], unread: number}} As they will be.
-   */
+  /** @param {Item[]} items @param {number} unread */
   overlay(items, unread) {
     for (const operation of this.#open) {
       if (operation.state !== "pending") continue;
       const before = countUnread(items);
       items = items.flatMap((item) => operation.applyTo(item) ?? []);
       const after = countUnread(items);
-      const isAll = operation.verb === "read" && "upTo" in operation.selection;
       // What came later than all that is read is newer, and therefore held.
-      if (isAll) unread = after;
+      if (operation.verb === "read" && "upTo" in operation.selection) unread = after;
       else if (unread < 10_000) unread = Math.max(0, unread + after - before);
     }
     return { items, unread };
+  }
+
+  get #failed() {
+    return [...this.#open].filter(({ state }) => state === "failed");
   }
 
   /** @param {Operation} operation */
@@ -160,7 +120,6 @@ export class Operations {
         method: "POST",
         headers: { Accept: "application/json", "Content-Type": "application/json", ...this.#headers() },
         body: JSON.stringify(operation.body),
-        credentials: "same-origin",
         // Arrives although the page may be on its way elsewhere.
         keepalive: true,
         signal: AbortSignal.timeout(REQUEST_TIMEOUT),
@@ -171,11 +130,9 @@ export class Operations {
     }
     const { status } = response;
     if (status === 401) this.#holder.onSignedOut();
-    // Gone, or another epoch.
     if (status === 404 || status === 409) this.#holder.onOutdated();
     if (!response.ok) return status === 404 && "ids" in operation.selection;
-    const text = await response.text().catch(() => "");
-    const frame = decode(text);
+    const frame = decode(await response.text().catch(() => ""));
     if (!isStateFrame(frame)) return false;
     operation.at = frame.at ?? null;
     this.#holder.onAnswer(frame);

@@ -1,153 +1,149 @@
-import { relativeTime } from "./relative-time.js";
-import { Row } from "./row.js";
-import { clone, part, setText } from "./template.js";
-
-/** @import { Item } from "./protocol.js" */
-/** @import { RowSurroundings } from "./row.js" */
-
-/**
- * @typedef {object} PanelView What a panel shows.
- * @property {Item[]} items
- * @property {boolean} isLoaded
- * @property {number} unread
- * @property {boolean} isStale
- * @property {boolean} isSignedOut
- *
- * @typedef {object} PanelActions
- * @property {(id: string) => void} read
- * @property {() => void} readAll
- * @property {() => void} refresh
- */
+import { NotificationList } from "./list.js";
+import { placeAt } from "./placement.js";
+import { newestFirst } from "./protocol.js";
+import { relativeTime, Ticker } from "./relative-time.js";
+import { clone, part, setShown, setTexts } from "./template.js";
 
 let panels = 0;
 
-/** The dropdown: header, newest notifications, and the states in which there are none. */
 export class Panel {
   #surroundings;
-  #heading;
+  #button;
   #list;
+  #content;
   #readAll;
-  /** @type {Map<string, Row>} */
-  #rows = new Map();
-  #rendered = 0;
+  /** How many of the newest are not inserted, because that would move rows that somebody is at. */
+  #held = 0;
+  #isLoading = false;
+  #tick = () => this.render();
 
-  /**
-   * @param {RowSurroundings} surroundings
-   * @param {PanelActions} actions
-   * @param {AbortSignal} signal
-   */
-  constructor(surroundings, actions, signal) {
+  /** @param {Surroundings} surroundings @param {HTMLButtonElement} button @param {AbortSignal} signal */
+  constructor(surroundings, button, signal) {
     this.#surroundings = surroundings;
-    this.element = clone(surroundings.templates, "panel");
-    this.element.id = `themis-panel-${++panels}`;
-    this.#heading = part(this.element, "heading");
-    this.#heading.id = `${this.element.id}-heading`;
-    this.element.setAttribute("aria-labelledby", this.#heading.id);
-    this.#list = part(this.element, "list");
-    this.#readAll = part(this.element, "read-all");
+    this.#button = button;
+    const element = clone(surroundings.templates, "panel");
+    this.element = element;
+    element.id = `themis-panel-${++panels}`;
+    const heading = part(element, "heading");
+    heading.id = `${element.id}-heading`;
+    element.setAttribute("aria-labelledby", heading.id);
+    button.setAttribute("aria-controls", element.id);
+    button.popoverTargetElement = element;
+    button.after(element);
+    this.#content = part(element, "content");
+    this.#readAll = part(element, "read-all");
+    this.#list = new NotificationList(element, surroundings, signal);
 
-    this.#readAll.addEventListener(
-      "click",
-      () => {
-        if (this.#readAll.getAttribute("aria-disabled") !== "true") actions.readAll();
-      },
-      { signal },
-    );
-    part(this.element, "refresh").addEventListener("click", actions.refresh, { signal });
-    this.#list.addEventListener(
-      "click",
-      (event) => {
-        const target = /** @type {Element} */ (event.target);
-        const id = target.closest('[data-themis="read"]')?.closest("li")?.dataset.id;
-        if (id !== undefined) actions.read(id);
-      },
-      { signal },
-    );
+    const on = (/** @type {string} */ name, /** @type {() => unknown} */ act) =>
+      part(element, name).addEventListener("click", act, { signal });
+    on("read-all", () => this.#markAllRead());
+    on("refresh", () => surroundings.mailbox.refresh());
+    on("pill", () => this.#showHeld());
+    on("more", () => this.#loadOlder());
+    // No row goes at the end while somebody may be at it.
+    const widen = () => surroundings.mailbox.older.widen(true);
+    for (const type of ["pointerover", "focusin", "scroll"]) this.#content.addEventListener(type, widen, { signal });
+    // Not at once: it may be this very panel that is taking a row away.
+    element.addEventListener("focusout", () => queueMicrotask(() => Ticker.ofPage.tick()), { signal });
+    element.addEventListener("beforetoggle", ({ newState }) => this.#toggling(newState === "open"), { signal });
+    element.addEventListener("toggle", ({ newState }) => this.#toggled(newState === "open"), { signal });
+    // Coming back from where a notification led must not find it open.
+    addEventListener("pagehide", () => element.hidePopover(), { signal });
+    addEventListener("resize", () => this.#place(), { signal });
+    const scrolled = (/** @type {Event} */ { target }) => {
+      if (!(target instanceof Node && element.contains(target))) this.#place();
+    };
+    addEventListener("scroll", scrolled, { signal, capture: true, passive: true });
+    signal.addEventListener("abort", () => this.#toggling(false));
   }
 
-  /** The highest created revision that was shown: what "mark all read" may cover. */
-  get rendered() {
-    return this.#rendered;
+  get isOpen() {
+    return this.element.matches(":popover-open");
   }
 
-  /** @param {PanelView} view */
-  render({ items, isLoaded, unread, isStale, isSignedOut }) {
-    this.#reconcile(items);
-    this.#list.hidden = items.length === 0;
-    part(this.element, "empty").hidden = !isLoaded || items.length > 0 || isSignedOut;
-    part(this.element, "loading").hidden = isLoaded || isStale || isSignedOut;
-    part(this.element, "content").setAttribute("aria-busy", String(!isLoaded && !isStale && !isSignedOut));
-    part(this.element, "stale").hidden = !isStale;
-    part(this.element, "signed-out").hidden = !isSignedOut;
+  render() {
+    const { mailbox, texts } = this.#surroundings;
+    const { items, isLoaded, unread, hasOlder, transport } = mailbox;
+    const { isStale, isSignedOut, heardAt } = transport;
+    const isWaiting = !isLoaded && !isStale && !isSignedOut;
+    if (isSignedOut) this.#list.forget();
+    const wait = this.#list.sweep();
+    this.#hold(items);
+    this.#list.show(items.slice(this.#held));
+    const shown = this.#list.items;
+    setShown(this.element, {
+      pill: this.#held > 0,
+      empty: isLoaded && shown.length === 0,
+      loading: isWaiting,
+      stale: isStale,
+      "signed-out": isSignedOut,
+      more: hasOlder && shown.length > 0,
+    });
+    const heard = heardAt === null ? null : relativeTime(heardAt, Date.now(), texts.language);
+    const stale = heard === null ? texts.get("stale") : texts.get("stale-since", { time: heard.text });
+    setTexts(this.element, { "stale-text": stale, pill: texts.count("pill", this.#held) });
+    this.#content.setAttribute("aria-busy", String(isWaiting || this.#isLoading));
     // Not `disabled`: that would throw the focus of who has just pressed it.
-    this.#readAll.setAttribute("aria-disabled", String(unread === 0 || this.#rendered === 0));
-    if (unread === 0) this.showProblem("");
+    this.#readAll.setAttribute("aria-disabled", String(unread === 0 || shown.length === 0));
+    return Math.min(wait, heard?.wait ?? Infinity, this.#list.updateTimes(mailbox.now()));
   }
 
-  /**
-   * @param {number} now The server's time.
-   * @param {number | null} heardAgo Milliseconds since the server was last heard.
-   * @returns {number} How long what it writes stays true.
-   */
-  updateTimes(now, heardAgo) {
-    const { texts } = this.#surroundings;
-    const heard = heardAgo === null ? null : relativeTime(now - heardAgo, now, texts.language);
-    const text = heard === null ? texts.get("stale") : texts.get("stale-since", { time: heard.text });
-    setText(part(this.element, "stale-text"), text);
-    const waits = [...this.#rows.values()].map((row) => row.updateTime(now));
-    return Math.min(heard?.wait ?? Infinity, ...waits);
+  /** @param {boolean} isOpening */
+  #toggling(isOpening) {
+    if (isOpening) return this.render();
+    Ticker.ofPage.delete(this.#tick);
+    this.#surroundings.mailbox.older.widen(false);
+    this.#held = 0;
+    return this.#list.forget();
   }
 
-  /** @param {string} text What went wrong; empty takes it away. */
-  showProblem(text) {
-    setText(part(this.element, "problem"), text);
-    part(this.element, "problem").hidden = text === "";
+  /** @param {boolean} isOpen */
+  #toggled(isOpen) {
+    this.#button.setAttribute("aria-expanded", String(isOpen));
+    if (!isOpen) return;
+    Ticker.ofPage.add(this.#tick);
+    this.#place();
+    const { mailbox } = this.#surroundings;
+    // Nothing has been heard yet and nothing may come by itself: asked for by hand.
+    if (!mailbox.isLoaded && mailbox.transport.state !== "connecting") mailbox.refresh();
   }
 
-  /**
-   * Rows never move, because what orders them never changes: they only come and go.
-   *
-   * @param {Item[]} items
-   */
-  #reconcile(items) {
-    const wanted = new Set(items.map((item) => item.id));
-    const focused = this.#removeAllBut(wanted);
-    let next = this.#list.firstElementChild;
-    for (const item of items) {
-      let row = this.#rows.get(item.id);
-      if (row === undefined) {
-        row = new Row(item, this.#surroundings);
-        this.#rows.set(item.id, row);
-      } else {
-        row.update(item);
-      }
-      if (row.element === next) next = next.nextElementSibling;
-      else this.#list.insertBefore(row.element, next);
-    }
-    this.#rendered = Math.max(0, ...items.map((item) => item.created_revision));
-    if (focused !== null) (this.#nearestLink(focused) ?? this.#heading).focus();
+  #place() {
+    if (this.isOpen) placeAt(this.element, this.#button);
   }
 
-  /**
-   * @param {Set<string>} wanted
-   * @returns {number | null} The place of the removed row that had the focus.
-   */
-  #removeAllBut(wanted) {
-    let focused = null;
-    for (const [id, row] of [...this.#rows]) {
-      if (wanted.has(id)) continue;
-      if (row.element.contains(document.activeElement)) {
-        focused = [...this.#list.children].indexOf(row.element);
-      }
-      row.element.remove();
-      this.#rows.delete(id);
-    }
-    return focused;
+  /** @param {Item[]} items */
+  #hold(items) {
+    const [newest] = this.#list.items;
+    const fresh = newest === undefined ? 0 : items.filter((item) => newestFirst(item, newest) < 0).length;
+    const isInUse = this.isOpen && (this.#content.scrollTop > 0 || this.#list.isInUse);
+    this.#held = this.#held > 0 || isInUse ? fresh : 0;
   }
 
-  /** @param {number} place */
-  #nearestLink(place) {
-    const element = this.#list.children[place] ?? this.#list.lastElementChild;
-    return [...this.#rows.values()].find((row) => row.element === element)?.link;
+  #showHeld() {
+    this.#held = 0;
+    this.#content.scrollTo({ top: 0, behavior: "instant" });
+    this.render();
+    this.#list.focus(0);
+  }
+
+  #markAllRead() {
+    if (this.#readAll.getAttribute("aria-disabled") === "true") return;
+    this.#list.readAll(Math.max(...this.#list.items.map((item) => item.created_revision)));
+  }
+
+  async #loadOlder() {
+    if (this.#isLoading) return;
+    const { mailbox, texts, say } = this.#surroundings;
+    const place = this.#list.items.length;
+    this.#isLoading = true;
+    mailbox.older.widen(true);
+    this.render();
+    const added = await mailbox.older.load();
+    this.#isLoading = false;
+    this.render();
+    if (added === null) return this.#list.fail(() => void this.#loadOlder());
+    this.#list.focus(place);
+    say(texts.count("loaded", added));
   }
 }

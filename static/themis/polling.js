@@ -1,9 +1,6 @@
 import { Alarm } from "./clock.js";
 import { decode, isStateFrame, withPosition } from "./protocol.js";
 
-/** @import { Clock } from "./clock.js" */
-/** @import { Position, StateFrame } from "./protocol.js" */
-
 const REQUEST_TIMEOUT = 15_000;
 const LONGEST_FIRST_WAIT = 10_000;
 const SPACING = 1_000;
@@ -14,28 +11,10 @@ const HIDDEN = 4;
 const HIDDEN_AT_LEAST = 60_000;
 const HIDDEN_UNTIL = 1_200_000;
 
-/**
- * When many pages know of the same moment, they ask within this part of the interval
- * after it: the longer the interval that the site can bear, the wider they spread.
- */
 const SPREAD = 1 / 60;
 
-/**
- * @typedef {object} PollHolder
- * @property {() => Position} position
- * @property {(frame: StateFrame | null) => void} onAnswer The server answered; null
- *   means that the page is up to date.
- * @property {() => void} onFailure
- * @property {() => void} onSignedOut
- * @property {() => boolean} isHidden Whether nobody sees the page.
- */
-
-/**
- * Reads the state over HTTP: at an interval while it is started, and once whenever
- * `fetchSoon()` asks. At most one request is under way. It never gives up, unless the
- * person is signed out.
- */
 export class Poller {
+  isStarted = false;
   #url;
   #headers;
   #fetch;
@@ -43,9 +22,7 @@ export class Poller {
   #holder;
   #timer;
   #interval = 0;
-  #isStarted = false;
   #failures = 0;
-  /** Not before this time, because the server said so, or for the sake of spacing. */
   #notBefore = 0;
   /** @type {AbortController | null} */
   #request = null;
@@ -53,14 +30,7 @@ export class Poller {
   #hiddenAt = Infinity;
   #etag = { url: "", value: "" };
 
-  /**
-   * @param {object} options
-   * @param {string} options.url
-   * @param {Record<string, string>} options.headers
-   * @param {typeof globalThis.fetch} options.fetch
-   * @param {Clock} options.clock
-   * @param {PollHolder} options.holder
-   */
+  /** @param {PollerOptions} options */
   constructor({ url, headers, fetch, clock, holder }) {
     this.#url = url;
     this.#headers = headers;
@@ -70,51 +40,38 @@ export class Poller {
     this.#timer = new Alarm(clock, () => void this.#poll());
   }
 
-  get isStarted() {
-    return this.#isStarted;
-  }
-
-  /** Seconds between two polls; 0 = never. */
-  get interval() {
-    return this.#interval / 1000;
-  }
-
+  /** @param {number} seconds */
   set interval(seconds) {
     const interval = seconds * 1000;
     if (interval === this.#interval) return;
     this.#interval = interval;
     if (interval === 0) this.stop();
-    else if (this.#isStarted && this.#request === null) this.#wait(interval);
+    else if (this.isStarted && this.#request === null) this.#wait(interval);
   }
 
   /** Begin, at a random moment: a crowd that lost its sockets must not come as one. */
   start() {
-    if (this.#isStarted || this.#interval === 0) return;
-    this.#isStarted = true;
+    if (this.isStarted || this.#interval === 0) return;
+    this.isStarted = true;
     this.#failures = 0;
     this.#wait(this.#clock.random() * Math.min(this.#interval, LONGEST_FIRST_WAIT));
   }
 
   stop() {
-    this.#isStarted = false;
+    this.isStarted = false;
     this.#askedAgain = false;
     this.#timer.clear();
     this.#request?.abort();
     this.#request = null;
   }
 
-  /** Read once, started or not, as soon as spacing and the server's wishes allow. */
   fetchSoon() {
     if (this.#request !== null) this.#askedAgain = true;
     else this.#wait(0);
   }
 
-  /**
-   * What the page holds has just changed by the clock alone, on many pages at once: if
-   * started, read a little later.
-   */
   fetchSpread() {
-    if (!this.#isStarted) return;
+    if (!this.isStarted) return;
     const wait = this.#clock.random() * this.#interval * SPREAD;
     if (this.#request !== null) this.#askedAgain = true;
     else if (this.#timer.left > wait) this.#wait(wait);
@@ -145,7 +102,7 @@ export class Poller {
     this.#request = null;
     if (delay === null) return;
     if (this.#askedAgain) this.#wait(0);
-    else if (this.#isStarted) this.#waitAsSeen(delay);
+    else if (this.isStarted) this.#waitAsSeen(delay);
   }
 
   /** @param {number} delay */
@@ -156,22 +113,14 @@ export class Poller {
     else if (now - this.#hiddenAt < HIDDEN_UNTIL) this.#wait(Math.max(delay * HIDDEN, HIDDEN_AT_LEAST));
   }
 
-  /**
-   * @param {AbortController} request
-   * @returns {Promise<number | null>} When to ask again; null = not at all.
-   */
+  /** Resolves with when to ask again; null = not at all. @param {AbortController} request */
   async #read(request) {
     const url = withPosition(this.#url, this.#holder.position());
     /** @type {Record<string, string>} */
     const headers = { Accept: "application/json", ...this.#headers };
     // By hand: with the browser's own cache a script would see 200 for a 304.
     if (this.#etag.url === url) headers["If-None-Match"] = this.#etag.value;
-    const response = await this.#fetch(url, {
-      headers,
-      cache: "no-store",
-      credentials: "same-origin",
-      signal: request.signal,
-    });
+    const response = await this.#fetch(url, { headers, cache: "no-store", signal: request.signal });
     if (request !== this.#request) return null;
     if (response.status === 401 || response.status === 403) {
       this.stop();
@@ -183,30 +132,21 @@ export class Poller {
       this.#notBefore = this.#clock.now() + wait;
       return Math.max(wait, this.#fail());
     }
-    if (response.status === 304) {
-      this.#succeed(request, null);
-      return this.#interval;
+    let frame = null;
+    if (response.status !== 304) {
+      frame = response.ok ? decode(await response.text()) : null;
+      if (!isStateFrame(frame)) return this.#fail();
+      const value = response.headers.get("ETag") ?? "";
+      this.#etag = { url: value && url, value };
+      if (request !== this.#request) return null;
     }
-    const frame = response.ok ? decode(await response.text()) : null;
-    if (!isStateFrame(frame)) return this.#fail();
-    this.#etag = { url, value: response.headers.get("ETag") ?? "" };
-    if (this.#etag.value === "") this.#etag.url = "";
-    this.#succeed(request, frame);
+    this.#failures = 0;
+    this.#holder.onAnswer(frame);
     return this.#interval;
   }
 
-  /**
-   * @param {AbortController} request
-   * @param {StateFrame | null} frame
-   */
-  #succeed(request, frame) {
-    if (request !== this.#request) return;
-    this.#failures = 0;
-    this.#holder.onAnswer(frame);
-  }
-
   #fail() {
-    const delay = Math.min(this.#interval * 2 ** this.#failures, this.#interval * SLOWEST);
+    const delay = this.#interval * Math.min(2 ** this.#failures, SLOWEST);
     this.#failures += 1;
     this.#holder.onFailure();
     return delay;

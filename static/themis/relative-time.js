@@ -1,21 +1,11 @@
 import { Alarm, systemClock } from "./clock.js";
 
-/** @import { Clock } from "./clock.js" */
-
 const MINUTE = 60_000;
 const HOUR = 60 * MINUTE;
 const DAY = 24 * HOUR;
 const RELATIVE_UNTIL = 30 * DAY;
 
-/**
- * How long ago something was, and how long that stays true: "now", "5 minutes ago",
- * "3 hours ago", "2 days ago", and the date after 30 days.
- *
- * @param {number} then
- * @param {number} now
- * @param {string} [language]
- * @returns {{text: string, wait: number}}
- */
+/** @param {number} then @param {number} now @param {string} [language] */
 export function relativeTime(then, now, language) {
   const age = Math.max(0, now - then);
   if (age >= RELATIVE_UNTIL) {
@@ -32,37 +22,32 @@ export function relativeTime(then, now, language) {
   return { text: format.format(-Math.floor(age / size), unit), wait: size - (age % size) };
 }
 
-/**
- * The moment in full, for a tooltip.
- *
- * @param {number} then
- * @param {string} [language]
- */
+/** @param {number} then @param {string} [language] */
 export function fullTime(then, language) {
   return new Intl.DateTimeFormat(language, { dateStyle: "full", timeStyle: "short" }).format(then);
 }
 
-/**
- * One timer for all relative times of a page. It rests while the page is hidden or
- * nothing is shown, and catches up when the page is looked at again.
- */
 export class Ticker {
   /** @type {Set<() => number>} */
   #updates = new Set();
   #alarm;
-  #document;
+  #page;
 
-  /**
-   * @param {Document} [page]
-   * @param {Clock} [clock]
-   */
-  constructor(page = document, clock = systemClock) {
-    this.#document = page;
+  /** @type {Ticker | undefined} */
+  static #ofPage;
+
+  static get ofPage() {
+    return (Ticker.#ofPage ??= new Ticker(document));
+  }
+
+  /** @param {Document} page @param {Clock} [clock] */
+  constructor(page, clock = systemClock) {
+    this.#page = page;
     this.#alarm = new Alarm(clock, () => this.tick());
     page.addEventListener("visibilitychange", () => this.tick());
   }
 
-  /** @param {() => number} update Writes the times; answers when they change next. */
+  /** @param {() => number} update */
   add(update) {
     this.#updates.add(update);
     this.tick();
@@ -76,7 +61,7 @@ export class Ticker {
 
   tick() {
     this.#alarm.clear();
-    if (this.#document.visibilityState === "hidden" || this.#updates.size === 0) return;
+    if (this.#page.visibilityState === "hidden" || this.#updates.size === 0) return;
     const wait = Math.min(...[...this.#updates].map((update) => update()));
     // A day at most, and not so short that rounding makes it spin.
     this.#alarm.set(Math.min(Math.max(wait, 1_000), DAY));

@@ -1,17 +1,9 @@
 import { Alarm } from "./clock.js";
 
-/** @import { Clock } from "./clock.js" */
-/** @import { Position } from "./protocol.js" */
-
 const SPACING = 1_000;
 
-/** An answer that never came stops holding back the next question after this time. */
 const ANSWER_TIMEOUT = 5_000;
 
-/**
- * Asks the server for what the page missed: one question under way, and at most one
- * a second, however many gaps are reported.
- */
 export class Resync {
   #clock;
   #send;
@@ -21,10 +13,7 @@ export class Resync {
   /** @type {Position | null} */
   #wanted = null;
 
-  /**
-   * @param {Clock} clock
-   * @param {() => void} send
-   */
+  /** @param {Clock} clock @param {() => void} send */
   constructor(clock, send) {
     this.#clock = clock;
     this.#send = send;
@@ -32,23 +21,13 @@ export class Resync {
     this.#answer = new Alarm(clock, () => this.#askAgain());
   }
 
-  /**
-   * A frame told of a revision that the page can't reach by itself.
-   *
-   * @param {Position} position
-   */
+  /** @param {Position} position */
   want({ epoch, revision }) {
-    const isLater = this.#wanted?.epoch !== epoch || this.#wanted.revision < revision;
-    if (isLater) this.#wanted = { epoch, revision };
+    if (this.#wanted?.epoch !== epoch || this.#wanted.revision < revision) this.#wanted = { epoch, revision };
     if (!this.#answer.isSet) this.#askAgain();
   }
 
-  /**
-   * A frame was taken in, so the question is answered; what it left open, or what
-   * was reported since, is asked for anew.
-   *
-   * @param {Position} position What the page holds now.
-   */
+  /** @param {Position} position */
   settle({ epoch, revision }) {
     if (this.#wanted?.epoch === epoch && this.#wanted.revision <= revision) {
       this.#wanted = null;

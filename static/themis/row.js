@@ -1,102 +1,127 @@
-import { foreignHost } from "./protocol.js";
+import { foreignHost, openUrl } from "./links.js";
+import { Note } from "./note.js";
 import { fullTime, relativeTime } from "./relative-time.js";
-import { clone, part, setText } from "./template.js";
-
-/** @import { Item } from "./protocol.js" */
-/** @import { Texts } from "./template.js" */
+import { clone, part, setShown, setTexts } from "./template.js";
 
 const LEVELS = ["info", "success", "warning", "danger"];
 
-/**
- * What rows need to know of the bell they belong to.
- *
- * @typedef {object} RowSurroundings
- * @property {ParentNode} templates
- * @property {Texts} texts
- * @property {string} mountUrl Where `open_url` starts from.
- */
-
-/** One notification in the panel: an `<li>` that follows its item. */
 export class Row {
   #surroundings;
+  #link;
+  #buttons;
+  #note;
   #createdAt = 0;
-  #level = "";
 
-  /**
-   * @param {Item} item
-   * @param {RowSurroundings} surroundings
-   */
-  constructor(item, surroundings) {
+  /** @param {RowItem} item @param {RowSurroundings} surroundings @param {HTMLElement} [element] */
+  constructor(item, surroundings, element = clone(surroundings.templates, "row")) {
     this.#surroundings = surroundings;
-    this.element = clone(surroundings.templates, "row");
-    this.element.dataset.id = item.id;
-    this.link = /** @type {HTMLAnchorElement} */ (part(this.element, "link"));
-    this.readButton = /** @type {HTMLButtonElement} */ (part(this.element, "read"));
-    this.time = part(this.element, "time");
+    this.element = element;
+    this.#link = /** @type {HTMLAnchorElement} */ (part(element, "link"));
+    this.#buttons = [...element.querySelectorAll("button")].filter(({ name }) => name === "verb");
+    this.#note = new Note(element, () => this.#link.focus());
+    this.item = item;
     this.update(item);
   }
 
-  /** @param {Item} item */
+  /** @param {RowItem} item */
   update(item) {
-    const { texts, mountUrl } = this.#surroundings;
-    const isUnread = item.read_at === null;
-    this.element.toggleAttribute("data-unread", isUnread);
-    part(this.element, "unread").hidden = !isUnread;
-    if (!isUnread && this.readButton.contains(document.activeElement)) this.link.focus();
-    this.readButton.hidden = !isUnread;
-
-    setText(part(this.element, "title"), item.title);
-    setText(part(this.element, "message-text"), item.message);
-    part(this.element, "message").hidden = item.message === "";
-    this.link.href = openUrl(item, mountUrl);
+    const { element } = this;
+    const isDismissed = item.isDismissed === true;
+    const isUnread = item.read_at === null && !isDismissed;
     const host = foreignHost(item.url, location.origin);
-    setText(part(this.element, "host-text"), host);
-    part(this.element, "host").hidden = host === "";
-
-    const name = texts.get("mark-read", { title: item.title });
-    this.readButton.setAttribute("aria-label", name);
+    this.item = item;
+    this.#link.href = openUrl(item, this.#surroundings.mountUrl);
+    element.dataset.id = item.id;
+    element.toggleAttribute("data-unread", isUnread);
+    setTexts(element, { title: item.title, "message-text": item.message, "host-text": host });
+    setShown(element, { unread: isUnread, message: item.message !== "", host: host !== "" });
     this.#setLevel(LEVELS.includes(item.level) ? item.level : "info");
     this.#setCreated(item.created_at);
+    this.#offer({ read: isUnread, unread: !isUnread && !isDismissed, dismiss: !isDismissed, restore: isDismissed });
   }
 
-  /**
-   * @param {number} now The server's time.
-   * @returns {number} How long what it writes stays true.
-   */
+  /** @param {string} verb */
+  offers(verb) {
+    return !this.#isReplaced && this.#buttons.some(({ value, hidden }) => value === verb && !hidden);
+  }
+
+  /** @param {object | null} about @param {NoteContent} [content] */
+  tell(about, content, isInstead = false) {
+    const takesFocus = isInstead && !this.#isReplaced && this.hasFocus;
+    this.element.toggleAttribute("data-replaced", isInstead);
+    this.#note.set(about, content);
+    if (takesFocus) this.focus();
+  }
+
+  get hasFocus() {
+    return this.element.contains(document.activeElement);
+  }
+
+  focus() {
+    (this.#isReplaced ? this.#note : this.#link).focus();
+  }
+
+  /** @param {number} now */
   updateTime(now) {
     const { text, wait } = relativeTime(this.#createdAt, now, this.#surroundings.texts.language);
-    setText(this.time, text);
+    setTexts(this.element, { time: text });
     return wait;
+  }
+
+  get #isReplaced() {
+    return this.element.hasAttribute("data-replaced");
+  }
+
+  /** @param {Record<string, boolean>} offered */
+  #offer(offered) {
+    const focused = this.#buttons.find((button) => button === document.activeElement);
+    for (const button of this.#buttons) {
+      const verb = button.value;
+      button.hidden = !offered[verb];
+      button.setAttribute("aria-label", this.#surroundings.texts.get(`name-${verb}`, { title: this.item.title }));
+    }
+    if (focused?.hidden) (this.#buttons.find(({ hidden }) => !hidden) ?? this.#link).focus();
   }
 
   /** @param {string} level */
   #setLevel(level) {
-    if (level === this.#level) return;
-    this.#level = level;
+    if (level === this.element.dataset.level) return;
     this.element.dataset.level = level;
     const { templates, texts } = this.#surroundings;
     part(this.element, "icon").replaceChildren(clone(templates, `icon-${level}`));
-    setText(part(this.element, "level"), texts.get(`level-${level}`));
+    setTexts(this.element, { level: texts.get(`level-${level}`) });
   }
 
   /** @param {string} createdAt */
   #setCreated(createdAt) {
-    const time = Date.parse(createdAt);
-    if (time === this.#createdAt) return;
-    this.#createdAt = time;
-    this.time.setAttribute("datetime", createdAt);
-    this.time.title = fullTime(time, this.#surroundings.texts.language);
+    const created = Date.parse(createdAt);
+    if (created === this.#createdAt) return;
+    this.#createdAt = created;
+    const time = part(this.element, "time");
+    time.setAttribute("datetime", createdAt);
+    time.title = fullTime(created, this.#surroundings.texts.language);
   }
 }
 
-/**
- * The address that marks read and redirects. Only ever one of this site's own.
- *
- * @param {Item} item
- * @param {string} mountUrl
- */
-export function openUrl(item, mountUrl) {
-  const mount = new URL(mountUrl, location.href);
-  const url = URL.canParse(item.open_url, mount) ? new URL(item.open_url, mount) : mount;
-  return url.origin === mount.origin ? url.href : mount.href;
+/** @param {HTMLElement} element @returns {RowItem} */
+export function readItem(element) {
+  const { id = "", level = "", created } = element.dataset;
+  const text = (/** @type {string} */ name) => part(element, name).textContent ?? "";
+  const host = text("host-text");
+  return {
+    id,
+    title: text("title"),
+    message: text("message-text"),
+    level,
+    url: host && `https://${host}/`,
+    open_url: part(element, "link").getAttribute("href") ?? "",
+    source: { app: "", model: "", id: "" },
+    created_at: part(element, "time").getAttribute("datetime") ?? "",
+    read_at: element.hasAttribute("data-unread") ? null : "",
+    expires_at: null,
+    // Without one yet, it is the newest there is.
+    created_revision: created ? Number(created) : Infinity,
+    revision: 0,
+    isDismissed: element.querySelector('[value="restore"]:not([hidden])') !== null,
+  };
 }

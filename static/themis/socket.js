@@ -1,9 +1,6 @@
 import { Alarm } from "./clock.js";
 import { decode, isStateFrame, withPosition } from "./protocol.js";
 
-/** @import { Clock } from "./clock.js" */
-/** @import { Frame, Position, StateFrame } from "./protocol.js" */
-
 /** A proxy that swallows the upgrade also blocks every other socket to its host. */
 const CONNECT_TIMEOUT = 8_000;
 
@@ -13,42 +10,21 @@ const DEAD_AFTER = 35_000;
 const PONG_TIMEOUT = 5_000;
 const FRAMES_PER_ACK = 32;
 
-/**
- * What the holder of a socket is told, and asked.
- *
- * @typedef {object} SocketHolder
- * @property {() => Position} position What the page holds now.
- * @property {(frame: StateFrame, isFirst: boolean) => void} onState
- * @property {(position: Position) => void} onBehind The server has this, the page doesn't.
- * @property {(code: number, retryMs: number | null) => void} onEnd
- *   The socket is gone, code 0 when this side gave it up. Called at most once, and
- *   not at all after `close()`.
- */
-
-/**
- * One WebSocket from attempt to end. It counts as open only after its first state
- * frame: some proxies accept the upgrade and then carry nothing.
- */
+/** Open only after its first state frame: some proxies accept the upgrade and then carry nothing. */
 export class LiveSocket {
+  isOpen = false;
+  lastFrameAt = 0;
   #clock;
   #holder;
   #socket;
   #deadline;
   #pong;
-  #isOpen = false;
   #isOver = false;
-  #lastFrameAt = 0;
   #unacknowledged = 0;
   /** @type {number | null} */
   #retryMs = null;
 
-  /**
-   * @param {object} options
-   * @param {string} options.url
-   * @param {typeof globalThis.WebSocket} options.WebSocket
-   * @param {Clock} options.clock
-   * @param {SocketHolder} options.holder
-   */
+  /** @param {SocketOptions} options */
   constructor({ url, WebSocket, clock, holder }) {
     this.#clock = clock;
     this.#holder = holder;
@@ -60,41 +36,33 @@ export class LiveSocket {
     this.#socket.onclose = (event) => this.#end(event.code);
   }
 
-  get isOpen() {
-    return this.#isOpen;
-  }
-
-  get lastFrameAt() {
-    return this.#lastFrameAt;
-  }
-
-  /** Ask for what happened since the page's revision. */
   sync() {
     const { epoch, revision } = this.#holder.position();
     this.#send(epoch === null ? { type: "sync" } : { type: "sync", since: revision, epoch });
   }
 
-  /**
-   * Find out whether the line still carries anything: after sleep a socket may look
-   * open for minutes. A missing answer ends it.
-   */
+  /** After sleep a socket may look open for minutes; a missing answer ends it. */
   probe() {
-    if (!this.#isOpen || this.#pong.isSet) return;
+    if (!this.isOpen || this.#pong.isSet) return;
     this.#pong.set(PONG_TIMEOUT);
     this.#send({ type: "ping" });
   }
 
-  /** Close without a word to the holder. */
   close() {
     this.#isOver = true;
-    this.#release();
+    this.isOpen = false;
+    this.#deadline.clear();
+    this.#pong.clear();
+    this.#socket.onmessage = null;
+    this.#socket.onclose = null;
+    this.#socket.close();
   }
 
   /** @param {unknown} data */
   #receive(data) {
     const frame = decode(data);
     if (this.#isOver || frame === null) return;
-    this.#lastFrameAt = this.#clock.now();
+    this.lastFrameAt = this.#clock.now();
     if (isStateFrame(frame)) this.#receiveState(frame);
     else this.#receiveControl(frame);
     if (!this.#isOver && ++this.#unacknowledged >= FRAMES_PER_ACK) this.#acknowledge();
@@ -102,26 +70,20 @@ export class LiveSocket {
 
   /** @param {StateFrame} frame */
   #receiveState(frame) {
-    const isFirst = !this.#isOpen;
-    if (isFirst) {
-      this.#isOpen = true;
-      this.#deadline.set(DEAD_AFTER);
-    }
+    const isFirst = !this.isOpen;
+    if (isFirst) this.#deadline.set(DEAD_AFTER);
+    this.isOpen = true;
     this.#holder.onState(frame, isFirst);
   }
 
   /** @param {Exclude<Frame, StateFrame>} frame */
   #receiveControl(frame) {
-    if (frame.type === "restart") {
-      this.#retryMs = frame.retry_ms;
-    } else if (frame.type === "ping" || frame.type === "pong") {
-      if (frame.type === "ping") this.#acknowledge();
-      else this.#pong.clear();
-      const { epoch, revision } = this.#holder.position();
-      if (this.#isOpen && (frame.epoch !== epoch || frame.revision > revision)) {
-        this.#holder.onBehind({ epoch: frame.epoch, revision: frame.revision });
-      }
-    }
+    if (frame.type === "restart") this.#retryMs = frame.retry_ms;
+    if (frame.type === "ping") this.#acknowledge();
+    if (frame.type === "pong") this.#pong.clear();
+    if (!("epoch" in frame) || !this.isOpen) return;
+    const { epoch, revision } = this.#holder.position();
+    if (frame.epoch !== epoch || frame.revision > revision) this.#holder.onBehind(frame);
   }
 
   #acknowledge() {
@@ -131,12 +93,12 @@ export class LiveSocket {
 
   /** Compares times, because timers sleep with the computer and in hidden tabs. */
   #checkDeadline() {
-    const left = this.#isOpen ? this.#lastFrameAt + DEAD_AFTER - this.#clock.now() : 0;
+    const left = this.isOpen ? this.lastFrameAt + DEAD_AFTER - this.#clock.now() : 0;
     if (left > 0) this.#deadline.set(left);
     else this.#end(0);
   }
 
-  /** @param {Record<string, unknown>} frame */
+  /** @param {object} frame */
   #send(frame) {
     if (this.#socket.readyState === 1) this.#socket.send(JSON.stringify(frame));
   }
@@ -146,14 +108,5 @@ export class LiveSocket {
     if (this.#isOver) return;
     this.close();
     this.#holder.onEnd(code, this.#retryMs);
-  }
-
-  #release() {
-    this.#isOpen = false;
-    this.#deadline.clear();
-    this.#pong.clear();
-    this.#socket.onmessage = null;
-    this.#socket.onclose = null;
-    this.#socket.close();
   }
 }

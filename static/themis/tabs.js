@@ -1,15 +1,9 @@
 import { Alarm } from "./clock.js";
 
-/** @import { Clock } from "./clock.js" */
-/** @import { Transport } from "./mailbox.js" */
-/** @import { Position, StateFrame } from "./protocol.js" */
-
-/** How long a leader that nobody has heard is believed in, and then has for an answer. */
 const SILENCE = 15_000;
 const ANSWER = 2_000;
 const QUESTIONS = 2;
 
-/** A leader is taken off this often at most; who would do it more often works alone. */
 const STEAL_SPACING = 30_000;
 const STEALS = 3;
 const STEALS_WITHIN = 600_000;
@@ -17,40 +11,8 @@ const STEALS_WITHIN = 600_000;
 const FOCUS_ANSWER = 200;
 
 /**
- * What a tab may ask of the leader: methods of the connection.
- * @typedef {"wake" | "refresh" | "expire" | "check"} Wish
- *
- * What tabs tell each other. A `term` is the leader's: who led later has a higher one.
- * @typedef {{type: "ping", position: Position}
- *   | {type: "pong", term: number, isHidden: boolean, frame: StateFrame | null, transport: Transport}
- *   | {type: "transport", term: number, transport: Transport}
- *   | {type: "frame", term?: number, frame: StateFrame}
- *   | {type: "wish", wish: Wish}
- *   | {type: "signed-out", session: string}
- *   | {type: "who-has-focus"} | {type: "focused"}} Message
- *
- * @typedef {object} TabsHolder
- * @property {() => Position} position
- * @property {() => Transport} transport
- * @property {(position: Position) => StateFrame | null} onPing What a tab that holds
- *   this lacks.
- * @property {() => void} onLead
- * @property {() => void} onFollow
- * @property {(frame: StateFrame) => void} onFrame
- * @property {(transport: Transport) => void} onTransport Of the leader.
- * @property {(wish: Wish) => void} onWish
- * @property {(session: string) => void} onSignedOut
- * @property {(session: string) => void} onNewcomer A tab of another session is there;
- *   empty: of another person.
- */
-
-/**
- * The tabs of one person and browser: one of them leads, holds the connection and tells
- * the others. A Web Lock says who; another leads as soon as that tab closes. A frozen tab
- * keeps its lock, so the tab that is looked at challenges a leader it doesn't hear.
- *
- * Two leaders at once would cost a connection and harm nothing, because every tab judges
- * frames by their revision. Where locks or channels are missing each tab leads itself.
+ * Who has a Web Lock leads. A frozen tab keeps its lock, so the tab that is looked at
+ * challenges a leader it doesn't hear. Two leaders cost a connection and harm nothing.
  */
 export class Tabs {
   #name;
@@ -75,20 +37,10 @@ export class Tabs {
   /** @type {AbortController | null} */
   #request = null;
   #release = () => {};
-  /** Who waits to hear whether a tab has the focus. @type {((isFocused: boolean) => void)[]} */
+  /** @type {((isFocused: boolean) => void)[]} */
   #curious = [];
 
-  /**
-   * @param {object} options
-   * @param {string} options.mount Two mailboxes of one origin don't mix.
-   * @param {string} options.user
-   * @param {string} options.session
-   * @param {TabsHolder} options.holder
-   * @param {Clock} options.clock
-   * @param {LockManager | null} [options.locks] Null: there are none.
-   * @param {typeof globalThis.BroadcastChannel | null} [options.Channel]
-   * @param {Document} [options.page]
-   */
+  /** @param {TabsOptions} options */
   constructor({
     mount,
     user,
@@ -111,33 +63,26 @@ export class Tabs {
     this.#focus = new Alarm(clock, () => this.#settleFocus(false));
   }
 
-  /** Whether this tab holds the connection. */
   get isLeader() {
     return this.#term > 0;
   }
 
-  /** Join the tabs: lead, or follow and hear what the leader knows. */
   start() {
     if (this.#channel !== null || this.isLeader) return;
-    const isKnown = this.#user !== "" && !this.#isAlone;
-    if (this.#locks === null || this.#Channel === null || !isKnown) {
-      this.#leadAlone();
-      return;
-    }
+    if (!this.#locks || !this.#Channel || this.#user === "" || this.#isAlone) return this.#leadAlone();
     this.#channel = new this.#Channel(this.#name);
     this.#channel.onmessage = ({ data }) => this.#receive(data);
-    this.#queue(this.#locks);
+    this.#queue();
     this.challenge();
   }
 
-  /** Leave: another tab leads at once. A cached page must hold no lock and no channel. */
+  /** A cached page must hold no lock and no channel. */
   stop() {
     this.resign();
     this.#channel?.close();
     this.#channel = null;
   }
 
-  /** Neither lead nor wait for it, but go on listening. */
   resign() {
     this.#question.clear();
     this.#request?.abort();
@@ -146,21 +91,20 @@ export class Tabs {
     this.#term = 0;
   }
 
-  /** The person has signed in again: be one of those tabs. @param {string} session */
+  /** @param {string} session */
   rejoin(session) {
     this.#session = session;
-    if (this.#locks !== null && this.#channel !== null) this.#queue(this.#locks);
+    if (this.#channel !== null) this.#queue();
     this.challenge();
   }
 
-  /** Ask a leader to show that it is there and to tell what this tab lacks. */
   challenge() {
     if (this.isLeader || this.#channel === null) return;
     this.#asked = 0;
     this.#ask();
   }
 
-  /** @param {StateFrame} frame Told by the server to this tab. */
+  /** @param {StateFrame} frame */
   tellFrame(frame) {
     this.#post(this.#isHeeded ? { type: "frame", term: this.#term, frame } : { type: "frame", frame });
   }
@@ -170,7 +114,7 @@ export class Tabs {
   }
 
   tellSignedOut() {
-    this.#post({ type: "signed-out", session: this.#session });
+    this.#post({ type: "signed-out" });
   }
 
   /** @param {Wish} wish */
@@ -178,15 +122,18 @@ export class Tabs {
     this.#post({ type: "wish", wish });
   }
 
-  /** Whether the person is looking at one of the tabs. @returns {Promise<boolean>} */
-  isAnyFocused() {
-    if (this.#page.hasFocus()) return Promise.resolve(true);
+  /** @returns {Promise<boolean>} */
+  async isAnyFocused() {
+    if (this.#page.hasFocus()) return true;
     this.#post({ type: "who-has-focus" });
     this.#focus.set(FOCUS_ANSWER);
     return new Promise((resolve) => this.#curious.push(resolve));
   }
 
-  /** Whether this tab leads others, too. */
+  get #isSeen() {
+    return this.#page.visibilityState !== "hidden";
+  }
+
   get #isHeeded() {
     return this.isLeader && !this.#isAlone;
   }
@@ -197,31 +144,27 @@ export class Tabs {
     for (const resolve of this.#curious.splice(0)) resolve(isFocused);
   }
 
-  /** @param {LockManager} locks @param {LockOptions} [options] */
-  #queue(locks, options = {}) {
+  async #queue(steal = false) {
     const request = new AbortController();
     this.#request?.abort();
     this.#request = request;
-    const wanted = options.steal ? options : { ...options, signal: request.signal };
-    locks
-      .request(`${this.#name}:${this.#user}`, wanted, () => this.#hold(request))
-      .then(
-        () => "AbortError",
-        (error) => error.name,
-      )
-      .then((reason) => {
-        if (request.signal.aborted) return;
-        // There are no locks for pages like this one.
-        if (reason !== "AbortError") return this.#leadAlone();
-        // Stolen, or given up for somebody who had stolen it.
-        this.#follow();
-        this.#queue(locks);
-      });
+    const options = steal ? { steal } : { signal: request.signal };
+    try {
+      await this.#locks?.request(`${this.#name}:${this.#user}`, options, () => this.#hold(request));
+    } catch (error) {
+      // There are no locks for pages like this one.
+      const isRefused = /** @type {Error} */ (error).name !== "AbortError";
+      if (isRefused && !request.signal.aborted) return this.#leadAlone();
+    }
+    if (request.signal.aborted) return;
+    // Stolen, or given up for somebody who had stolen it.
+    this.#follow();
+    void this.#queue();
   }
 
   /** @param {AbortController} request */
   #hold(request) {
-    if (request.signal.aborted) return undefined;
+    if (request.signal.aborted) return;
     const held = new Promise((resolve) => {
       this.#release = () => resolve(undefined);
     });
@@ -251,14 +194,14 @@ export class Tabs {
   }
 
   #ask() {
-    // Only who is looked at: timers of hidden tabs sleep, and would take offence at nothing.
-    if (this.isLeader || this.#page.visibilityState === "hidden") return;
-    if (this.#asked >= QUESTIONS) {
-      this.#steal();
-      return;
+    if (this.isLeader) return;
+    // Only who is looked at insists: timers of hidden tabs sleep, and would take offence
+    // at nothing.
+    if (this.#isSeen) {
+      if (this.#asked >= QUESTIONS) return this.#steal();
+      this.#asked += 1;
+      this.#question.set(ANSWER);
     }
-    this.#asked += 1;
-    this.#question.set(ANSWER);
     this.#post({ type: "ping", position: this.#holder.position() });
   }
 
@@ -266,25 +209,25 @@ export class Tabs {
     const now = this.#clock.now();
     this.#steals = this.#steals.filter((at) => now - at < STEALS_WITHIN);
     if (this.#steals.length >= STEALS) return this.#leadAlone();
-    const left = Number(this.#steals.at(-1) ?? -Infinity) + STEAL_SPACING - now;
+    const left = (this.#steals.at(-1) ?? -Infinity) + STEAL_SPACING - now;
     if (left > 0) return this.#question.set(left * (1 + this.#clock.random()));
     this.#steals.push(now);
     this.#question.clear();
-    if (this.#locks !== null) this.#queue(this.#locks, { steal: true });
+    void this.#queue(true);
   }
 
-  /** A sign of life of the leader. */
   #heard() {
     this.#asked = 0;
-    if (!this.isLeader) this.#question.set(SILENCE);
+    if (!this.isLeader && this.#isSeen) this.#question.set(SILENCE);
+    else this.#question.clear();
   }
 
-  /** @param {Message} message */
+  /** @param {TabMessage} message */
   #post(message) {
     this.#channel?.postMessage({ ...message, user: this.#user, session: this.#session });
   }
 
-  /** @param {Message & {user: string, session: string}} message Of any script of this origin. */
+  /** @param {TabMessage & {user: string, session: string}} message Of any script of this origin. */
   #receive(message) {
     if (typeof message?.type !== "string") return;
     if (message.user !== this.#user) {
@@ -307,7 +250,7 @@ export class Tabs {
         if (message.frame !== null) this.#holder.onFrame(message.frame);
         this.#holder.onTransport(message.transport);
         // The timers of a hidden tab are slow: too slow to poll or to connect by.
-        if (message.isHidden && message.transport.state !== "open") this.#takeOver();
+        if (message.isHidden && message.transport.state !== "open" && this.#isSeen) this.#steal();
         break;
       case "transport":
         this.#holder.onTransport(message.transport);
@@ -319,7 +262,7 @@ export class Tabs {
         if (this.isLeader) this.#holder.onWish(message.wish);
         break;
       case "signed-out":
-        if (message.session === this.#session) this.#holder.onSignedOut(message.session);
+        if (message.session === this.#session) this.#holder.onSignedOut();
         break;
       case "who-has-focus":
         if (this.#page.hasFocus()) this.#post({ type: "focused" });
@@ -335,13 +278,9 @@ export class Tabs {
     this.#post({
       type: "pong",
       term: this.#term,
-      isHidden: this.#page.visibilityState === "hidden",
+      isHidden: !this.#isSeen,
       frame: this.#holder.onPing(position),
       transport: this.#holder.transport(),
     });
-  }
-
-  #takeOver() {
-    if (this.#page.visibilityState === "visible") this.#steal();
   }
 }

@@ -1,15 +1,6 @@
-/**
- * Reading what the server rendered: named parts of a template, and texts. Nothing a
- * person reads is written in JavaScript, so all of it is translated by Django.
- */
+import { countText } from "./protocol.js";
 
-/**
- * The element marked `data-themis="<name>"`.
- *
- * @param {ParentNode} root
- * @param {string} name
- * @returns {HTMLElement}
- */
+/** @param {ParentNode} root @param {string} name */
 export function part(root, name) {
   /** @type {HTMLElement | null} */
   const element = root.querySelector(`[data-themis="${name}"]`);
@@ -17,100 +8,66 @@ export function part(root, name) {
   return element;
 }
 
-/**
- * A fresh copy of what `<template data-themis="<name>">` holds: its first element.
- *
- * @param {ParentNode} root
- * @param {string} name
- * @returns {HTMLElement}
- */
+/** @param {ParentNode} root @param {string} name */
 export function clone(root, name) {
-  const template = /** @type {HTMLTemplateElement} */ (part(root, name));
-  const element = template.content.firstElementChild;
-  if (element === null) throw new Error(`<template data-themis="${name}"> is empty.`);
-  return /** @type {HTMLElement} */ (document.importNode(element, true));
+  const { content } = /** @type {HTMLTemplateElement} */ (part(root, name));
+  return document.importNode(/** @type {HTMLElement} */ (content.firstElementChild), true);
 }
 
 /**
  * Write only what differs: an equal write would still wake observers.
  *
- * @param {Element} element
- * @param {string} text
+ * @param {ParentNode} root @param {Record<string, string>} texts
  */
-export function setText(element, text) {
-  if (element.textContent !== text) element.textContent = text;
+export function setTexts(root, texts) {
+  for (const [name, text] of Object.entries(texts)) {
+    const element = part(root, name);
+    if (element.textContent !== text) element.textContent = text;
+  }
 }
 
-/**
- * The language of an element, if `Intl` knows it.
- *
- * @param {Element} element
- * @returns {string | undefined}
- */
+/** @param {ParentNode} root @param {Record<string, boolean>} parts */
+export function setShown(root, parts) {
+  for (const [name, isShown] of Object.entries(parts)) part(root, name).hidden = !isShown;
+}
+
+/** @param {Element} element */
 export function languageOf(element) {
-  const language = element.closest("[lang]")?.getAttribute("lang") ?? "";
   try {
-    return Intl.getCanonicalLocales(language)[0];
+    return Intl.getCanonicalLocales(element.closest("[lang]")?.getAttribute("lang") ?? "")[0];
   } catch {
     return undefined;
   }
 }
 
-/**
- * The texts of `<template data-themis="texts">`: `<span data-text="name">` each. One
- * with a count stands there once per sample, `data-sample="0"`, `"1"`, `"2"`…: the
- * sample of the same plural category as the count is taken, the last one else.
- */
+/** A text with a count is there once per sample: the one of the same plural category is taken, the last one else. */
 export class Texts {
-  #language;
   #plural;
   /** @type {Map<string, string>} */
   #byName = new Map();
 
-  /**
-   * @param {ParentNode} root
-   * @param {string | undefined} language
-   */
+  /** @param {ParentNode} root @param {string} [language] */
   constructor(root, language) {
-    this.#language = language;
+    this.language = language;
     this.#plural = new Intl.PluralRules(language);
-    const template = /** @type {HTMLTemplateElement} */ (part(root, "texts"));
-    for (const element of template.content.querySelectorAll("[data-text]")) {
-      const name = element.getAttribute("data-text") ?? "";
-      const sample = element.getAttribute("data-sample");
-      const text = element.textContent.trim();
-      this.#byName.set(name, text);
-      if (sample !== null) this.#byName.set(`${name} ${this.#plural.select(Number(sample))}`, text);
+    const { content } = /** @type {HTMLTemplateElement} */ (part(root, "texts"));
+    for (const element of content.querySelectorAll("[data-text]")) {
+      const { text = "", sample } = /** @type {HTMLElement} */ (element).dataset;
+      const words = element.textContent.trim();
+      this.#byName.set(text, words);
+      if (sample !== undefined) this.#byName.set(`${text} ${this.#plural.select(Number(sample))}`, words);
     }
   }
 
-  get language() {
-    return this.#language;
-  }
-
-  /**
-   * @param {string} name
-   * @param {Record<string, string>} [values] For the {placeholders}.
-   */
+  /** @param {string} name @param {Record<string, string>} [values] */
   get(name, values = {}) {
-    return fill(this.#byName.get(name) ?? "", values);
+    const text = this.#byName.get(name) ?? "";
+    return text.replace(/\{(\w+)\}/g, (placeholder, key) => values[key] ?? placeholder);
   }
 
-  /**
-   * @param {string} name
-   * @param {number} count Chooses the plural form.
-   * @param {string} written Stands for {count}.
-   */
-  count(name, count, written) {
-    const text = this.#byName.get(`${name} ${this.#plural.select(count)}`) ?? this.get(name);
-    return fill(text, { count: written });
+  /** @param {string} name @param {number} count */
+  count(name, count) {
+    const form = `${name} ${this.#plural.select(count)}`;
+    return this.get(this.#byName.has(form) ? form : name, { count: countText(count, this.language) });
   }
-}
-
-/**
- * @param {string} text
- * @param {Record<string, string>} values
- */
-function fill(text, values) {
-  return text.replace(/\{(\w+)\}/g, (placeholder, name) => values[name] ?? placeholder);
 }

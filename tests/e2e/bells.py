@@ -19,6 +19,18 @@ document.addEventListener("themis:new", ({ items }) => {
 });
 """
 
+# What a screen reader is told, from the beginning.
+LISTEN = """
+globalThis.said = [];
+globalThis.regions = () =>
+  [...document.querySelectorAll("[aria-live]")].map((region) => region.textContent);
+new MutationObserver((changes) => {
+  const region = document.querySelector("[data-themis-live]");
+  const spoken = changes.some(({ target }) => region?.contains(target));
+  if (spoken) said.push(region.textContent);
+}).observe(document, { subtree: true, childList: true, characterData: true });
+"""
+
 # Where a test drives the clock, it has to know when the page has dealt with an answer
 # and set the timers that follow from it: then `pending` is zero.
 COUNT_REQUESTS = """
@@ -63,7 +75,9 @@ class Bell:
         self.rows = self.panel.locator("li")
         self.unread_rows = self.panel.locator("li[data-unread]")
         self.read_all = self.panel.locator('[data-themis="read-all"]')
-        self.problem = self.panel.locator('[data-themis="problem"]')
+        self.note = self.panel.locator('> [data-themis="note"]')
+        self.pill = self.panel.locator('[data-themis="pill"]')
+        self.more = self.panel.locator('[data-themis="more"]')
         self.stale = self.panel.locator('[data-themis="stale"]')
         self.requests: list[Request] = []
         page.on("request", self._note)
@@ -78,7 +92,11 @@ class Bell:
         return self.rows.filter(has=self.page.locator("bdi", has_text=title))
 
     def mark_read(self, title: str) -> None:
-        self.row(title).get_by_role("button").click()
+        self.press("read", title)
+
+    def press(self, verb: str, title: str) -> None:
+        """Press the button of a row."""
+        self.row(title).locator(f'button[value="{verb}"]').click()
 
     def titles(self) -> list[str]:
         """The titles in the panel, from top to bottom."""

@@ -224,7 +224,7 @@ def test_30_what_the_browser_takes_back_is_noticed(site: Site, visit: Visit) -> 
 def test_30_a_failure_leaves_all_as_it_was(
     site: Site, visit: Visit, page_errors: PageErrors
 ) -> None:
-    page_errors.ignore("503 (Service Unavailable)")
+    page_errors.ignore("503 (Service Unavailable)", "ERR_FAILED")
     ada = site.person("ada")
     desktop = _visit(visit, ada, PREFERENCES)
     page = desktop.page
@@ -238,6 +238,13 @@ def test_30_a_failure_leaves_all_as_it_was(
     page.unroute("**/api/preferences")
     _button(page, "Turn on for this device").click()
     expect(status).to_have_text("Desktop notifications are on for this device.")
+    # Nor is one shown where it is the account that stays off.
+    page.route("**/api/preferences", lambda route: route.abort())
+    account.uncheck()
+    _button(page, "Turn on for this device").click()
+    expect(status).to_have_text(re.compile("That didn.t work. Please try again."))
+    expect(account).not_to_be_checked()
+    assert len(desktop.shown()) == 1
 
 
 @pytest.mark.parametrize(
@@ -345,6 +352,8 @@ def test_31_what_is_read_elsewhere_goes(site: Site, visit: Visit) -> None:
     desktop.expect_open("three")
     site.notify(ada, "four")
     desktop.expect_open("three", "four")
+    # What has not been shown there is not marked.
+    other.bell.pill.click()
     other.bell.read_all.click()
     desktop.expect_open()
     assert other.shown() == []

@@ -7,7 +7,7 @@ from playwright.sync_api import Browser, Page, Route, expect
 
 from tests import programs
 from tests.conftest import PageErrors
-from tests.e2e.bells import OBSERVE, Bell
+from tests.e2e.bells import LISTEN, OBSERVE, Bell
 from tests.e2e.conftest import Visit, on_both_sites, on_embedded_site
 from tests.e2e.sites import Site
 from tests.waiting import wait_until
@@ -48,10 +48,11 @@ def test_7_what_arrives_while_all_are_marked_stays_unread(
     bell.read_all.click()
     bell.wait_for(lambda: held)
 
+    # Shown as read at once, up to what was seen.
     bell.expect_count(0)
     site.notify(ada, "X")
-    bell.expect_count(1)
     bell.expect_rung("X")
+    bell.expect_count(1)
     held[0].continue_()
 
     wait_until(lambda: site.unread(ada) == ["X"])
@@ -92,10 +93,39 @@ def _hold(page: Page) -> list[Route]:
     return held
 
 
-@pytest.mark.parametrize("everything", [False, True], ids=["one", "all"])
 @on_embedded_site
-def test_8_a_failure_is_shown_and_can_be_tried_again(
-    site: Site, visit: Visit, page_errors: PageErrors, *, everything: bool
+def test_8_a_failure_is_shown_on_its_row_and_can_be_tried_again(
+    site: Site, visit: Visit, page_errors: PageErrors
+) -> None:
+    page_errors.ignore("500 (Internal Server Error)")
+    ada = site.person("ada")
+    site.notify(ada, "one", "two")
+    bell = visit(ada, script=LISTEN)
+    bell.open()
+    for verb in ("read", "dismiss"):
+        url = READ.replace("read", verb)
+        bell.page.route(url, lambda route: route.fulfill(status=500))
+        bell.press(verb, "one")
+        row = bell.row("one")
+        expect(row).to_contain_text("work.")
+        bell.expect_count(2)
+        expect(bell.unread_rows).to_have_count(2)
+        expect(bell.row("two")).not_to_contain_text("Retry")
+        expect(bell.note).to_be_hidden()
+        bell.page.unroute(url)
+    bell.row("one").get_by_role("button", name="Retry: one").click()
+    bell.expect_count(1)
+    expect(bell.row("one")).to_contain_text("Dismissed")
+    bell.wait_for(lambda: len(bell.page.evaluate("said")) == 3)
+    assert [text.strip("\xa0") for text in bell.page.evaluate("said")] == [
+        *["That didn\N{RIGHT SINGLE QUOTATION MARK}t work."] * 2,
+        "Dismissed.",
+    ]
+
+
+@on_embedded_site
+def test_8_a_failure_of_all_is_a_line_of_the_panel(
+    site: Site, visit: Visit, page_errors: PageErrors
 ) -> None:
     page_errors.ignore("500 (Internal Server Error)")
     ada = site.person("ada")
@@ -103,19 +133,19 @@ def test_8_a_failure_is_shown_and_can_be_tried_again(
     bell = visit(ada)
     bell.open()
     bell.page.route(READ, lambda route: route.fulfill(status=500))
-
-    def act() -> None:
-        bell.read_all.click() if everything else bell.mark_read("one")
-
-    act()
-    expect(bell.problem).to_contain_text("Please try again.")
+    bell.read_all.click()
+    retry = bell.note.get_by_role("button", name="Retry")
+    expect(retry).to_be_visible()
     bell.expect_count(2)
     expect(bell.unread_rows).to_have_count(2)
-
     bell.page.unroute(READ)
-    act()
-    bell.expect_count(0 if everything else 1)
-    expect(bell.problem).to_be_hidden()
+    retry.click()
+    bell.expect_count(0)
+    expect(bell.note).to_contain_text("All marked as read")
+    bell.note.get_by_role("button", name="Undo").click()
+    bell.expect_count(2)
+    expect(bell.note).to_be_hidden()
+    wait_until(lambda: site.unread(ada) == ["one", "two"])
 
 
 @on_embedded_site
@@ -129,11 +159,111 @@ def test_8_without_a_network_reading_fails_visibly(
     bell.open()
     bell.page.context.set_offline(True)
     bell.mark_read("one")
-    expect(bell.problem).to_be_visible()
+    expect(bell.row("one").get_by_role("button", name="Retry: one")).to_be_visible()
     bell.expect_count(1)
     bell.page.context.set_offline(False)
-    bell.mark_read("one")
+    bell.row("one").get_by_role("button", name="Retry: one").click()
     bell.expect_count(0)
+    wait_until(lambda: site.unread(ada) == [])
+
+
+@on_embedded_site
+def test_9_what_is_dismissed_can_be_undone_where_it_stood(
+    site: Site, visit: Visit
+) -> None:
+    ada = site.person("ada")
+    site.notify(ada, "one", "two", "three")
+    bell = visit(ada, reduced_motion="reduce")
+    other = visit(ada)
+    for tab in (bell, other):
+        tab.open()
+    bell.row("two").get_by_role("link").focus()
+    top = bell.row("one").bounding_box()
+    bell.page.keyboard.press("e")
+    undo = bell.panel.get_by_role("button", name="Undo: two")
+    expect(undo).to_be_focused()
+    expect(bell.row("two")).to_contain_text("Dismissed")
+    expect(bell.row("two").get_by_role("link")).to_have_count(0)
+    assert bell.row("one").bounding_box() == top
+    for tab in (bell, other):
+        tab.expect_count(2)
+    # Where it was not dismissed, it simply goes.
+    other.expect_titles("three", "one")
+    undo.press("Enter")
+    expect(bell.row("two").get_by_role("link")).to_be_focused()
+    for tab in (bell, other):
+        tab.expect_count(3)
+        tab.expect_titles("three", "two", "one")
+    wait_until(lambda: site.unread(ada) == ["one", "two", "three"])
+
+
+@on_embedded_site
+def test_9_undo_stays_while_it_has_the_focus_and_goes_with_the_panel(
+    site: Site, visit: Visit
+) -> None:
+    ada = site.person("ada")
+    site.notify(ada, "one", "two", "three")
+    bell = visit(ada, clock=True)
+    bell.open()
+    bell.press("dismiss", "two")
+    undo = bell.panel.get_by_role("button", name="Undo: two")
+    bell.advance(120)
+    expect(undo).to_be_focused()
+    bell.page.keyboard.press("ArrowDown")
+    bell.expect_titles("three", "one")
+    expect(bell.row("one").get_by_role("link")).to_be_focused()
+    # Left sooner, it stays for its ten seconds.
+    bell.page.keyboard.press("e")
+    bell.page.keyboard.press("ArrowUp")
+    bell.expect_titles("three", "one")
+    bell.advance(9)
+    bell.expect_titles("three", "one")
+    bell.advance(2)
+    bell.expect_titles("three")
+    bell.page.keyboard.press("e")
+    bell.page.keyboard.press("Escape")
+    bell.open()
+    bell.expect_titles()
+    expect(bell.panel.locator('[data-themis="empty"]')).to_be_visible()
+
+
+@on_embedded_site
+def test_9_nothing_of_it_is_left_for_whoever_signs_in_next(
+    site: Site, visit: Visit, page_errors: PageErrors
+) -> None:
+    page_errors.ignore("401 (Unauthorized)")
+    ada = site.person("ada")
+    site.notify(ada, "one", "two")
+    bell = visit(ada)
+    bell.open()
+    bell.press("dismiss", "two")
+    expect(bell.row("two")).to_contain_text("Dismissed")
+    bell.page.route(READ, lambda route: route.fulfill(status=401))
+    bell.mark_read("one")
+    expect(bell.panel.locator('[data-themis="signed-out"]')).to_be_visible()
+    bell.expect_titles()
+    expect(bell.note).to_be_hidden()
+
+
+@on_embedded_site
+def test_9_z_undoes_what_was_done_last(site: Site, visit: Visit) -> None:
+    ada = site.person("ada")
+    site.notify(ada, "one", "two", "three")
+    bell = visit(ada)
+    bell.open()
+    press = bell.page.keyboard.press
+    bell.row("three").get_by_role("link").focus()
+    for key, count in [("Shift+I", 2), ("z", 3), ("Shift+I", 2), ("Shift+U", 3)]:
+        press(key)
+        bell.expect_count(count)
+    press("z")
+    bell.expect_count(2)
+    press("e")
+    press("ArrowDown")
+    press("z")
+    expect(bell.row("three").get_by_role("link")).to_have_count(1)
+    bell.expect_titles("three", "two", "one")
+    wait_until(lambda: site.unread(ada) == ["one", "two"])
 
 
 def _click(bell: Bell) -> Page:

@@ -99,7 +99,11 @@ class TestSubscribers:
 class TestFull:
     @pytest.mark.parametrize(
         ("name", "value", "usual"),
-        [("maxmemory", "1", "0"), ("maxclients", "1", "10000")],
+        [
+            ("maxmemory", "1", "0"),
+            ("maxclients", "1", "10000"),
+            ("requirepass", "another", ""),
+        ],
     )
     def test_it_takes_nothing_more(
         self, cluster: Cluster, people: list[str], name: str, value: str, usual: str

@@ -12,7 +12,7 @@ const READ = { read_at: "2026-11-22T10:00:00Z" };
 const texts = {
   language: "en",
   get: (name) => `<${name}>`,
-  count: (name, count, written) => `${written} ${name}`,
+  count: (name, count) => `${count} ${name}`,
 };
 
 /** A Notification class of its own, with what was made from it. */

@@ -9,11 +9,10 @@ import {
   countLabel,
   countText,
   decode,
-  foreignHost,
-  isLink,
   isStateFrame,
   withPosition,
 } from "../../static/themis/protocol.js";
+import { foreignHost, isLink } from "../../static/themis/links.js";
 
 const WIRE = new URL("../wire/", import.meta.url);
 const wire = (name) => JSON.parse(readFileSync(new URL(`${name}.json`, WIRE), "utf8"));

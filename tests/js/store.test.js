@@ -289,6 +289,16 @@ describe("a store that somebody reads on in", () => {
     assert.notEqual(store.items.find(({ id }) => id === "30").read_at, null);
   });
 
+  it("knows that there are older ones when the newest have pushed them out", () => {
+    const { store } = newStore();
+    store.apply(snapshot(3, { items: page(3, 1) }));
+    assert.equal(store.hasOlder, false);
+    store.apply(changes(3, 20, { items: page(20, 4) }));
+    assert.equal(store.hasOlder, false);
+    store.apply(changes(20, 21, { items: page(21, 21) }));
+    assert.equal(store.hasOlder, true);
+  });
+
   it("returns to the newest", () => {
     const { store } = wide();
     store.extend(page(60, 18), false);

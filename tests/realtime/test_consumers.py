@@ -17,10 +17,13 @@ from pytest_django import Settings
 
 from realtime import broker as broker_module
 from realtime import hub as hub_module
+from realtime import metrics, sessions
 from realtime.groups import EVERY_HUB, group_of
 from realtime.hub import running_hubs
 from realtime.protocol import MAX_FRAME_BYTES
+from realtime.readers import READERS
 from realtime.routing import websocket_urlpatterns
+from realtime.sessions import Login
 from tests.realtime.harness import (
     EPOCH,
     Box,
@@ -431,6 +434,64 @@ class TestConversation:
         (hub,) = running_hubs()
         assert hub.feeds["1"].sockets == []
         assert not any(hub._beats)
+
+    async def test_who_gives_up_before_being_identified_is_not_waited_for(
+        self, ada: User, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Else a crowd that has given up keeps the next one waiting until that does."""
+        go_on = threading.Event()
+        asked: list[str] = []
+
+        def authenticate(key: str) -> Login:
+            asked.append(key)
+            assert go_on.wait(10)
+            return Login(ada.pk, key)
+
+        monkeypatch.setattr(sessions, "authenticate", authenticate)
+        before = dict(metrics.HANDSHAKES.values)
+        crowd = [Connection(cookie=f"sessionid={number}") for number in range(50)]
+        for page in crowd:
+            page.start()
+        await await_until(lambda: len(asked) == READERS)
+        late = crowd.pop()
+        late.say({"type": "ping"})
+        leaving = [asyncio.create_task(page.leave()) for page in crowd]
+        await await_until(lambda: sum(one.done() for one in leaving) > READERS)
+        go_on.set()
+        await asyncio.gather(*leaving)
+        # What was said before is not lost.
+        (_snapshot, pong) = await late.frames(2)
+        assert pong["type"] == "pong"
+        await late.leave()
+        assert len(asked) == READERS + 1
+        counts = metrics.HANDSHAKES.values
+        assert counts["gone"] - before["gone"] == len(crowd)
+        assert counts["accepted"] - before["accepted"] == 1
+
+    async def test_of_a_crowd_those_who_are_in_are_served_first(
+        self, box: Box, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Else all get their state when the last is identified, which is too late."""
+        go_on = threading.Event()
+        served: list[int] = []
+
+        def authenticate(key: str) -> Login:
+            assert go_on.wait(10)
+            served.append(len(box.reads))
+            return Login(int(key), key)
+
+        monkeypatch.setattr(sessions, "authenticate", authenticate)
+        crowd = [Connection(cookie=f"sessionid={number}") for number in range(60)]
+        for page in crowd:
+            page.start()
+        await asyncio.sleep(0)
+        go_on.set()
+        for page in crowd:
+            await page.frames(1)
+        for page in crowd:
+            await page.leave()
+        assert len(served) == len(crowd)
+        assert served[-1] > len(crowd) / 2
 
     async def test_a_read_that_fails_ends_the_socket_and_leaves_nothing(
         self, box: Box

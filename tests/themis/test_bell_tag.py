@@ -202,7 +202,7 @@ class TestItsConfiguration:
         (bell,) = parse(render(request)).find("themis-bell")
         client.cookies["csrftoken"] = request.META["CSRF_COOKIE"]
         response = client.post(
-            bell.attributes["data-notifications-url"] + "/read",
+            f"{bell.attributes['data-notifications-url']}/read",
             {"ids": [str(row.pk)]},
             content_type="application/json",
             headers={"X-CSRFToken": bell.attributes["data-csrf-token"]},

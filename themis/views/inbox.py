@@ -20,6 +20,7 @@ from django.views import View
 from django.views.decorators.cache import never_cache
 
 from themis import mailbox
+from themis.content import foreign_host
 from themis.events import Changes, Snapshot, parse_time, wire_time
 from themis.forms import ActionForm
 from themis.listing import Page, read_page
@@ -57,8 +58,15 @@ class NotificationListView(View):
         context = {
             "place": place,
             "title": _title(place),
-            "page": {"items": page.items, "older_url": older.url() if older else ""},
+            "page": {
+                "rows": [
+                    (item, foreign_host(item.url, request.get_host()))
+                    for item in page.items
+                ],
+                "older_url": older.url() if older else "",
+            },
             "newest_url": place.narrow().url() if place.before else "",
+            "current_url": place.narrow().url(),
             "any_source_url": place.narrow(source_app=None).url(),
             "wide_url": place.narrow(level=None, source_app=None).url(),
             "form_url": place.url(),
@@ -162,19 +170,23 @@ def _levels(place: Place) -> list[tuple[str, str, str, bool]]:
     ]
 
 
-def _bulk(place: Place, page: Page, unread: int) -> dict[str, str] | None:
-    """Return what can be done with all of the list: first read it, then dismiss it."""
+def _bulk(place: Place, page: Page, unread: int) -> list[tuple[str, str, bool]]:
+    """
+    Return what can be done with all of the list: first read it, then dismiss it.
+
+    Verb, label, and whether it is offered now; the page's script follows what changes.
+    """
+    if place.filters.state == "dismissed" or not (page.items or unread):
+        return []
     narrowed = place.is_narrowed
-    if place.filters.state == "dismissed":
-        return None
-    if any(not item.is_read for item in page.items) or (unread and not narrowed):
-        label = _("Mark these read") if narrowed else _("Mark all read")
-        return {"verb": "read", "label": label}
+    is_read = all(item.is_read for item in page.items)
+    read = _("Mark these read") if narrowed else _("Mark all read")
     # `dismiss` knows no state, so it is offered only where nothing is unread.
-    if page.items and not unread:
-        label = _("Dismiss these") if narrowed else _("Dismiss all")
-        return {"verb": "dismiss", "label": label}
-    return None
+    dismiss = _("Dismiss these") if narrowed else _("Dismiss all")
+    return [
+        ("read", read, not is_read or bool(unread and not narrowed)),
+        ("dismiss", dismiss, bool(page.items) and not unread),
+    ]
 
 
 def _after(

@@ -97,7 +97,13 @@ def notices(page: Element) -> list[str]:
 
 def buttons(element: Element) -> list[str]:
     """The names of the buttons within, as a screen reader tells them."""
-    return [_name(button) for button in element.find("button", type="submit")]
+    return [_name(button) for button in _offered(element)]
+
+
+def _offered(element: Element) -> list[Element]:
+    """The buttons that can be pressed; the script shows others in their turn."""
+    found = element.find("button", type="submit")
+    return [button for button in found if "hidden" not in button.attributes]
 
 
 def _name(button: Element) -> str:
@@ -109,7 +115,7 @@ def form_with(where: Element, name: str) -> tuple[Element, Element]:
     ((form, button),) = [
         (form, button)
         for form in where.find("form")
-        for button in form.find("button", type="submit")
+        for button in _offered(form)
         if _name(button) == name
     ]
     return form, button

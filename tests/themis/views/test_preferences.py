@@ -12,7 +12,7 @@ from django.test.utils import CaptureQueriesContext
 from pytest_django import Settings
 
 from tests.themis.contention import elsewhere
-from tests.themis.markup import Element, parse
+from tests.themis.markup import Element, assert_allowed_by_strict_csp, parse
 from tests.themis.views.pages import LIST, everything, get, notices, press
 from themis import mailbox
 from themis.events import Changes
@@ -110,6 +110,29 @@ class TestShowing:
             described = one.attributes.get("aria-describedby", "").split()
             assert ids.issuperset(described)
         assert len(page.find("legend")) == 1
+
+    def test_this_device_is_a_matter_of_the_script(
+        self, client: Client, ada: User
+    ) -> None:
+        """Hidden, and no part of what the form sends."""
+        page = get(client, PREFERENCES)
+        assert_allowed_by_strict_csp(page)
+        (form,) = page.find("form")
+        (choice,) = form.find("themis-desktop")
+        (bell,) = parse(client.get("/").content.decode()).find("themis-bell")
+        attributes = choice.attributes
+        assert "hidden" in attributes
+        assert attributes["data-user"] == bell.attributes["data-user"]
+        assert attributes["data-preferences-url"] == "/notifications/api/preferences"
+        assert attributes["data-csrf-token"]
+        assert not [one for one in choice.walk() if "name" in one.attributes]
+        buttons = choice.find("button")
+        assert {button.attributes["type"] for button in buttons} == {"button"}
+
+    def test_only_here_pages_load_its_script(self, client: Client) -> None:
+        script = "/static/themis/define-desktop.js"
+        assert len(get(client, PREFERENCES).find("script", src=script)) == 1
+        assert get(client, LIST).find("script", src=script) == []
 
     def test_list_and_bell_lead_to_it_and_it_leads_back(self, client: Client) -> None:
         assert PREFERENCES in links(get(client, LIST))
