@@ -13,6 +13,7 @@ from channels.routing import ProtocolTypeRouter, URLRouter  # noqa: E402
 
 from realtime.operations import Operations  # noqa: E402
 from realtime.routing import websocket_urlpatterns  # noqa: E402
+from server.garbage import collect_rarely  # noqa: E402
 
 application = ProtocolTypeRouter(
     {
@@ -20,3 +21,6 @@ application = ProtocolTypeRouter(
         "websocket": URLRouter(websocket_urlpatterns),
     }
 )
+
+# Now that everything is loaded.
+collect_rarely()

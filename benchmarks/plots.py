@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from xml.sax.saxutils import escape
 
 WIDTH = 760
-_NAMES = 290  # where the bars begin
-_NOTES = 130  # what stays free behind the longest
+_NAMES = 265  # where the bars begin
+_NOTES = 150  # what stays free behind the longest
 _ROW = 24
 _BAR = 14
 _TITLE = 34

@@ -35,8 +35,8 @@ _TO = "\N{EN DASH}"
 def main() -> None:
     """Write the page's part and its plots."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[1])
-    parser.add_argument("file", type=Path, nargs="?", default=results.newest())
-    path = parser.parse_args().file
+    parser.add_argument("file", type=Path, nargs="?", help="if not the newest")
+    path = parser.parse_args().file or results.newest()
     summary = Summary(json.loads(path.read_text()))
     for work in summary.works():
         plot = draw(list(to_groups(summary, WORKS[work])), WORKS[work].title)
@@ -65,29 +65,32 @@ def to_markdown(summary: Summary, source: str) -> Iterator[str]:
 
 
 def to_groups(summary: Summary, work: Work) -> Iterator[Group]:
-    """Give a group of bars for each figure of *work*."""
+    """Give a group of bars for each figure of *work*, the best first."""
     for figure in summary.figures(work.key):
-        bars = []
-        for peer in summary.peers(work.key):
-            cell = summary.cell(work.key, peer, figure)
-            if cell is None:
-                continue
-            note = number(cell.value.median)
-            if cell.ratio is not None:
-                note += f"  {ratio(cell.ratio.median)}"
-            if lost := summary.lost_share(work.key, peer):
-                note += f"  {lost:.0%} lost"
-            ours = peer.startswith("themis")
-            spread = cell.value
-            bars.append(
-                Bar(
-                    PEERS[peer].title,
-                    *(spread.median, spread.low, spread.high),
-                    note,
-                    ours,
-                )
-            )
+        bars = [
+            to_bar(summary, work, peer, cell)
+            for peer in summary.peers(work.key)
+            if (cell := summary.cell(work.key, peer, figure)) is not None
+        ]
+        bars.sort(key=lambda bar: bar.value, reverse=work.more_is_better)
         yield Group(f"{work.title}, {figure}: {work.unit}", bars)
+
+
+def to_bar(summary: Summary, work: Work, peer: str, cell: Cell) -> Bar:
+    """Return the bar of one peer, with what stands behind it."""
+    notes = [number(cell.value.median)]
+    if cell.ratio is not None:
+        notes.append(ratio(cell.ratio.median))
+    if lost := summary.lost_share(work.key, peer):
+        notes.append(f"{lost:.1%} lost")
+    return Bar(
+        PEERS[peer].title,
+        cell.value.median,
+        cell.value.low,
+        cell.value.high,
+        " · ".join(notes),
+        is_ours=peer.startswith("themis"),
+    )
 
 
 def number(value: float) -> str:
@@ -121,8 +124,8 @@ def _origin(summary: Summary, source: str) -> Iterator[str]:
 
 
 def _overview(summary: Summary) -> Iterator[str]:
-    """Give the table of ratios: a row for each peer."""
-    columns = [
+    """Give the table of ratios: a column for each peer."""
+    rows = [
         (work, figure)
         for work in summary.works()
         for figure in summary.figures(work)
@@ -131,12 +134,12 @@ def _overview(summary: Summary) -> Iterator[str]:
     ]
     yield "### At a glance\n"
     yield "Ratios to stack A. Of memory, latency and calls less is better.\n"
-    titles = [f"{work}, {figure}" for work, figure in columns]
-    yield from _header("System", *titles)
-    for key, peer in PEERS.items():
-        cells = [summary.cell(work, key, figure) for work, figure in columns]
-        if any(cells):
-            yield _row(peer.title, *map(_to_ratio, cells))
+    done = {peer for work in summary.works() for peer in summary.peers(work)}
+    peers = [key for key in PEERS if key in done]
+    yield from _header("Work", *(PEERS[key].title for key in peers))
+    for work, figure in rows:
+        cells = [summary.cell(work, key, figure) for key in peers]
+        yield _row(f"{work}, {figure}", *map(_to_ratio, cells))
     yield ""
 
 

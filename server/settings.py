@@ -123,6 +123,15 @@ def database() -> dict[str, Any]:
             "init_command": "PRAGMA journal_mode=WAL",
             **config.get("OPTIONS", {}),
         }
+    if config["ENGINE"] == "django.db.backends.postgresql":
+        # A connection keeps the plans of what it asks again and again: to plan Themis'
+        # statements takes longer than to run them. A pooler in transaction mode must
+        # know of prepared statements; if it doesn't, ?server_side_binding=false.
+        config["OPTIONS"] = {
+            "server_side_binding": True,
+            "prepare_threshold": 5,
+            **config.get("OPTIONS", {}),
+        }
     return config
 
 

@@ -84,10 +84,10 @@ class Peer(PrivateProcess):
         return family(self.pid) if self.running else []
 
 
-def daphne(application: str, port: int) -> list[str]:
-    """Return the command of a daphne as its documentation shows it."""
+def daphne(application: str, port: int, *options: str) -> list[str]:
+    """Return the command of a daphne, as its documentation shows it but for options."""
     address = ["-b", "127.0.0.1", "-p", str(port)]
-    return [sys.executable, "-m", "daphne", *address, application]
+    return [sys.executable, "-m", "daphne", *address, *options, application]
 
 
 def uvicorn(application: str, port: int, *options: str) -> list[str]:

@@ -37,7 +37,7 @@ class ChannelsUvicorn(ChannelsDaphne):
     """Stack B: the other layer, the other server."""
 
     key = "channels-uvicorn"
-    title = "Channels, uvicorn, RedisPubSubChannelLayer"
+    title = "Channels, uvicorn, pub/sub layer"
     settings = "benchmarks.site.pubsub_settings"
     polls: ClassVar[dict[str, Poll]] = {}
 

@@ -27,8 +27,9 @@ class ThemisDaphne(Peer):
         super().__init__({**environment, "DJANGO_SETTINGS_MODULE": settings})
 
     def serve(self) -> list[str]:
-        """As the README says."""
-        return daphne(APPLICATION, self.port)
+        """As the how-to says."""
+        pings = ["--ping-interval", "20", "--ping-timeout", "20"]
+        return daphne(APPLICATION, self.port, *pings)
 
     def send(self) -> list[str]:
         """By notify_user() and notify_users()."""

@@ -143,7 +143,14 @@ def test_postgresql() -> None:
     assert database["ENGINE"] == "django.db.backends.postgresql"
     assert (database["HOST"], database["PORT"]) == ("db.example", 5433)
     assert (database["NAME"], database["USER"]) == ("themis", "ada")
-    assert "transaction_mode" not in database.get("OPTIONS", {})
+    assert database["OPTIONS"] == {"server_side_binding": True, "prepare_threshold": 5}
+
+
+def test_a_pooler_that_knows_no_prepared_statements_is_told_of_in_the_url() -> None:
+    url = "postgres://ada:secret@db.example/themis?server_side_binding=false"
+    values = settings(**PRODUCTION, DATABASE_URL=url)
+    options = values["DATABASES"]["default"]["OPTIONS"]
+    assert options["server_side_binding"] is False
 
 
 def test_the_channel_layer_stays_in_the_process_by_default() -> None:
