@@ -10,8 +10,8 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from benchmarks.cores import cpu_seconds
-from benchmarks.helpers import Helper
 from benchmarks.peers.base import Peer
+from benchmarks.processes import Helper
 from benchmarks.rig import Rig
 from benchmarks.sizes import WARMERS, Size
 

@@ -1,4 +1,4 @@
-"""`python -m benchmarks.load`: asked by `benchmarks.helpers.Helper`."""
+"""`python -m benchmarks.load`: asked by `benchmarks.processes.Helper`."""
 
 from __future__ import annotations
 
