@@ -42,8 +42,9 @@ def run(work: Work, peer: type[Peer], rig: Rig, size: Size) -> dict[str, Any]:
             found["failed"] = stage.failed
             found["shares"] = stage.shares
     except Exception as error:  # noqa: BLE001 -- the others go on
-        notes = getattr(error, "__notes__", [])
-        found["error"] = "\n".join([repr(error), *notes])
+        # The notes, which may hold paths of this machine, are for who watches.
+        print(*getattr(error, "__notes__", []), sep="\n", file=sys.stderr)
+        found["error"] = repr(error)
     return found
 
 

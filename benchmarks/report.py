@@ -1,18 +1,18 @@
 """
-`make bench-report`: the tables and plots of docs/benchmarks.md, from a file of results.
+`make bench-report`: the tables and plots of docs/benchmarks.md, from files of results.
 
-    python -m benchmarks.report [benchmarks/results/….json]
+    python -m benchmarks.report [benchmarks/results/….json …]
 
-Takes the last full run, or the last one if none was full.
+Takes for each work the last full run that has it; without any, the last file.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
 import re
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 from benchmarks import results
 from benchmarks.peers import PEERS
@@ -35,13 +35,13 @@ _TO = "\N{EN DASH}"
 def main() -> None:
     """Write the page's part and its plots."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[1])
-    parser.add_argument("file", type=Path, nargs="?", help="if not the newest")
-    path = parser.parse_args().file or results.newest()
-    summary = Summary(json.loads(path.read_text()))
+    parser.add_argument("files", type=Path, nargs="*", help="if not the full ones")
+    paths = parser.parse_args().files or results.full_or_last()
+    summary = Summary([results.read(path) for path in paths])
     for work in summary.works():
         plot = draw(list(to_groups(summary, WORKS[work])), WORKS[work].title)
         (IMAGES / plot_name(work)).write_text(plot)
-    text = "\n".join(to_markdown(summary, path.name))
+    text = "\n".join(to_markdown(summary))
     PAGE.write_text(_RESULTS.sub(lambda _match: f"\n{text}\n", PAGE.read_text()))
 
 
@@ -50,9 +50,10 @@ def plot_name(work: str) -> str:
     return f"benchmark-{work}.svg"
 
 
-def to_markdown(summary: Summary, source: str) -> Iterator[str]:
+def to_markdown(summary: Summary) -> Iterator[str]:
     """Give the lines of the page's part."""
-    yield from _origin(summary, source)
+    for found in summary.files:
+        yield from _origin(found)
     yield from _overview(summary)
     for work in summary.works():
         yield from _section(summary, WORKS[work])
@@ -104,8 +105,8 @@ def ratio(value: float) -> str:
     return digits + _TIMES
 
 
-def _origin(summary: Summary, source: str) -> Iterator[str]:
-    found = summary.found
+def _origin(found: dict[str, Any]) -> Iterator[str]:
+    """Say where, when and of what the runs of a file were."""
     machine, versions = found["machine"], found["versions"]
     if found["size"] != "full":
         yield (
@@ -114,7 +115,7 @@ def _origin(summary: Summary, source: str) -> Iterator[str]:
         )
     changes = " with changes" if found["changed"] else ""
     yield (
-        f"From `benchmarks/results/{source}`: {found['started'][:10]}, commit "
+        f"From `benchmarks/results/{found['source']}`: {found['started'][:10]}, commit "
         f"`{found['commit'][:10]}`{changes}, {found['sizes']['rounds']} rounds, "
         f"{machine['processor']}, {machine['cores']} cores, load "
         f"{machine['load_before']:.1f} before the start. "

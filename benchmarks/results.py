@@ -66,10 +66,16 @@ def write(found: dict[str, Any], path: Path | None = None) -> Path:
     return path
 
 
-def newest() -> Path:
-    """Return the file of the last full run; of the last one, if none was full."""
-    files = sorted(FOLDER.glob("*.json"))
-    return max(files, key=lambda path: (path.stem.endswith("full"), path.stem))
+def read(path: Path) -> dict[str, Any]:
+    """Return what `write` wrote, and where it stands."""
+    found: dict[str, Any] = json.loads(path.read_text())
+    return found | {"source": path.name}
+
+
+def full_or_last() -> list[Path]:
+    """Return the files of all full runs, in their order; without any, the last file."""
+    full = sorted(FOLDER.glob("*-full.json"))
+    return full or sorted(FOLDER.glob("*.json"))[-1:]
 
 
 def _versions(rig: Rig) -> dict[str, str]:

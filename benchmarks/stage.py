@@ -65,7 +65,7 @@ class Stage:
     # Connections
 
     def open(self, count: int, *, first: int = 1, one_user: bool = False) -> float:
-        """Connect *count* users, or one as often; return the seconds that took."""
+        """Connect *count* users, or one as often; return how many came in a second."""
         answer = self._client.ask(
             "open",
             door=asdict(self.peer.door),
@@ -74,7 +74,7 @@ class Stage:
             one_user=one_user,
         )
         self.failed += answer["failed"]
-        return float(answer["seconds"])
+        return float(answer["ready"] / answer["seconds"])
 
     def close(self) -> None:
         """Disconnect everybody, and let the server see to it."""
@@ -114,7 +114,7 @@ class Stage:
     # Polls
 
     def poll(self, name: str) -> float:
-        """Let pages poll; return the seconds that took."""
+        """Let pages poll; return how many were answered in a second."""
         asked = asdict(self.peer.polls[name])
         answer = self._client.ask(
             "poll",
@@ -124,7 +124,7 @@ class Stage:
             **asked,
         )
         self.failed += answer["failed"]
-        return float(answer["seconds"])
+        return float((self.size.polls - answer["failed"]) / answer["seconds"])
 
     # Measuring
 

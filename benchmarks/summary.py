@@ -7,7 +7,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from benchmarks.peers import REFERENCE
+from benchmarks.peers import PEERS, REFERENCE
+from benchmarks.works import WORKS
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,15 +35,29 @@ class Cell:
 
 
 class Summary:
-    """All that a file of results says of the works."""
+    """
+    All that files of results say of the works.
 
-    def __init__(self, found: dict[str, Any]) -> None:
-        self.found = found
-        self._runs = [run for run in found["runs"] if "error" not in run]
+    Args:
+        files: Of several that have a work, the last one counts.
+    """
+
+    def __init__(self, files: Sequence[dict[str, Any]]) -> None:
+        last = {run["work"]: found for found in files for run in found["runs"]}
+        self.files = [found for found in files if found in last.values()]
+        runs = [
+            run
+            for found in files
+            for run in found["runs"]
+            if last[run["work"]] is found
+        ]
+        self._runs = [run for run in runs if "error" not in run]
+        self._broken = [run for run in runs if "error" in run]
 
     def works(self) -> list[str]:
         """Return the works that were done, in their order."""
-        return list(dict.fromkeys(run["work"] for run in self.found["runs"]))
+        done = {run["work"] for run in self._runs}
+        return [work for work in WORKS if work in done]
 
     def peers(self, work: str) -> list[str]:
         """Return the peers that did *work*, in their order."""
@@ -83,10 +98,9 @@ class Summary:
 
     def errors(self) -> Iterator[str]:
         """Give the runs that broke off, each in a line."""
-        for run in self.found["runs"]:
-            if "error" in run:
-                first = run["error"].splitlines()[0]
-                yield f"{run['work']}, {run['peer']}, round {run['round']}: {first}"
+        for run in self._broken:
+            name = f"{WORKS[run['work']].title}, {PEERS[run['peer']].title}"
+            yield f"{name}, round {run['round']}: `{run['error']}`"
 
     def busiest(self, work: str, *who: str) -> tuple[float, str]:
         """Return the most of a core that these processes used together, beside whom."""

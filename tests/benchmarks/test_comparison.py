@@ -58,9 +58,24 @@ def test_every_work_has_figures_and_nothing_is_lost(found: dict[str, Any]) -> No
 @pytest.mark.once
 @pytest.mark.timeout(180)
 def test_a_page_is_made_of_them(found: dict[str, Any]) -> None:
-    summary = Summary(found)
-    page = "\n".join(to_markdown(summary, "a.json"))
+    summary = Summary([found | {"source": "a.json"}])
+    page = "\n".join(to_markdown(summary))
     for work in WORKS.values():
         assert f"### {work.title}" in page
         assert [*to_groups(summary, work)]
     assert found["versions"]["django"] in page
+
+
+def test_of_several_files_the_last_that_has_a_work_counts() -> None:
+    def found(source: str, work: str, value: float) -> dict[str, Any]:
+        run = {"work": work, "peer": REFERENCE, "round": 1, "figures": {"p50": value}}
+        return {"source": source, "runs": [run]}
+
+    first, second = found("1", "latency", 1), found("2", "latency", 2)
+    summary = Summary([first, found("3", "burst", 3), second])
+    assert [one["source"] for one in summary.files] == ["3", "2"]
+    cell = summary.cell("latency", REFERENCE, "p50")
+    assert cell is not None
+    assert cell.value.median == 2
+    assert cell.ratio is not None
+    assert cell.ratio.median == 1
