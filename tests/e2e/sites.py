@@ -65,8 +65,14 @@ class Site:
     def person(self, name: str = "person") -> Person:
         """A new user, signed in."""
         username = f"{name}-{next(self._numbers)}"
-        pk, session = self.shell.run(_MAKE_PERSON, username=username)
-        return Person(pk, username, session)
+        pk = self.shell.run(
+            "result = User.objects.create_user(username).pk", username=username
+        )
+        return Person(pk, username, self.sign_in(pk))
+
+    def sign_in(self, pk: int) -> str:
+        """The key of a new session of a user."""
+        return str(self.shell.run(_SIGN_IN, pk=pk))
 
     def notify(self, person: Person, *titles: str, **arguments: object) -> None:
         """Call notify_user() in the other process, once per title."""
@@ -84,17 +90,17 @@ class Site:
         return [row["title"] for row in self.rows(person) if not row["is_read"]]
 
 
-_MAKE_PERSON = """
+_SIGN_IN = """
 from django.contrib.auth import BACKEND_SESSION_KEY, HASH_SESSION_KEY, SESSION_KEY
 from django.contrib.sessions.backends.db import SessionStore
 
-user = User.objects.create_user(username)
+user = User.objects.get(pk=pk)
 session = SessionStore()
 session[SESSION_KEY] = str(user.pk)
 session[BACKEND_SESSION_KEY] = "django.contrib.auth.backends.ModelBackend"
 session[HASH_SESSION_KEY] = user.get_session_auth_hash()
 session.save()
-result = [user.pk, session.session_key]
+result = session.session_key
 """
 _NOTIFY = """
 user = User.objects.get(pk=pk)

@@ -37,7 +37,7 @@ def freeze(bell: Bell) -> Callable[[], object]:
     session.send("Debugger.enable")
     bell.page.evaluate("() => void setTimeout(() => { debugger; })")
     # Events are handed over while another tab is asked for something.
-    (other,) = [page for page in bell.page.context.pages if page != bell.page][:1]
+    other = next(page for page in bell.page.context.pages if page != bell.page)
     wait_until(lambda: other.evaluate("true") and paused)
     return lambda: session.send("Debugger.resume")
 
@@ -267,7 +267,7 @@ def test_19_signing_in_again_brings_the_tabs_back(
     second.page.get_by_role("button", name="Sign out").click()
     first.expect_transport("stopped")
 
-    session = site.shell.run(_NEW_SESSION, pk=ada.pk)
+    session = site.sign_in(ada.pk)
     context = first.page.context
     context.add_cookies([{"name": "sessionid", "value": session, "url": proxy.url}])
     second.page.goto("/")
@@ -282,20 +282,6 @@ def test_19_signing_in_again_brings_the_tabs_back(
     first.mark_read("one")
     second.expect_count(1)
     assert proxy.standing == 1
-
-
-_NEW_SESSION = """
-from django.contrib.auth import BACKEND_SESSION_KEY, HASH_SESSION_KEY, SESSION_KEY
-from django.contrib.sessions.backends.db import SessionStore
-
-user = User.objects.get(pk=pk)
-session = SessionStore()
-session[SESSION_KEY] = str(user.pk)
-session[BACKEND_SESSION_KEY] = "django.contrib.auth.backends.ModelBackend"
-session[HASH_SESSION_KEY] = user.get_session_auth_hash()
-session.save()
-result = session.session_key
-"""
 
 
 def test_29_a_hidden_tab_that_polls_gives_the_lead_to_one_that_is_looked_at(

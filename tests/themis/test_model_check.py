@@ -72,7 +72,7 @@ ROWS_PER_STAMP = 6
 CHUNK = 2
 SHORT_MS = 15
 
-EXAMPLES = int(os.environ.get("MODEL_CHECK_EXAMPLES", "30"))
+EXAMPLES = int(os.environ.get("MODEL_CHECK_EXAMPLES", "45"))
 STEPS = int(os.environ.get("MODEL_CHECK_STEPS", "40"))
 
 TABLES = (UserNotification, Tombstone, Mailbox, UserProfile)
