@@ -114,6 +114,10 @@ bench: services $(BENCH_STAMP) $(BENCH_NODE_STAMP) ## Measure beside other syste
 	$(PY) -m benchmarks --size $(SIZE) $(if $(WORKS),--works $(WORKS)) \
 		$(if $(PEERS),--peers $(PEERS)) $(if $(ROUNDS),--rounds $(ROUNDS))
 
+.PHONY: bench-growth
+bench-growth: services $(BENCH_STAMP) ## Measure how cost grows with the tables, and what a second process costs (WORKS=)
+	$(PY) -m benchmarks.growth $(if $(WORKS),--works $(WORKS))
+
 .PHONY: bench-report
 bench-report: $(DEV_STAMP) ## Write the table and the plots of docs/benchmarks.md anew, from the last full run
 	$(PY) -m benchmarks.report

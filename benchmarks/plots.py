@@ -23,6 +23,8 @@ text { font: 13px system-ui, sans-serif; fill: #1f2328; }
 .mine { font-weight: 600; }
 .spread { stroke: #1f2328; stroke-width: 1.25; }
 .base { stroke: #d1d9e0; }
+.curve { fill: none; stroke: #1a6fd6; stroke-width: 2; }
+.dot { fill: #1a6fd6; }
 @media (prefers-color-scheme: dark) {
   text { fill: #f0f6fc; }
   .quiet { fill: #9198a1; }
@@ -30,6 +32,8 @@ text { font: 13px system-ui, sans-serif; fill: #1f2328; }
   .ours { fill: #4c9bff; }
   .spread { stroke: #f0f6fc; }
   .base { stroke: #3d444d; }
+  .curve { stroke: #4c9bff; }
+  .dot { fill: #4c9bff; }
 }
 """
 
@@ -59,7 +63,7 @@ def draw(groups: Sequence[Group], title: str) -> str:
     parts = []
     y = 0.0
     for group in groups:
-        parts.append(_text(0, y + 20, group.title, "title"))
+        parts.append(write(0, y + 20, group.title, "title"))
         y += _TITLE
         longest = max(bar.high for bar in group.bars) or 1.0
         scale = (WIDTH - _NAMES - _NOTES) / longest
@@ -71,9 +75,14 @@ def draw(groups: Sequence[Group], title: str) -> str:
             parts += _draw_bar(bar, y, scale)
             y += _ROW
         y += 10
+    return page(parts, y, title)
+
+
+def page(parts: Sequence[str], height: float, title: str) -> str:
+    """Return the picture that *parts* make; *title* is for those who can't see it."""
     return (
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {y:.0f}" '
-        f'width="{WIDTH}" height="{y:.0f}" role="img">\n'
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {height:.0f}" '
+        f'width="{WIDTH}" height="{height:.0f}" role="img">\n'
         f"<title>{escape(title)}</title>\n<style>{_STYLE}</style>\n"
         + "\n".join(parts)
         + "\n</svg>\n"
@@ -88,7 +97,7 @@ def _draw_bar(bar: Bar, y: float, scale: float) -> list[str]:
         f'<rect class="{colour}" x="{_NAMES}" y="{middle - _BAR / 2:.1f}" '
         f'width="{max(bar.value * scale, 1):.1f}" height="{_BAR}" rx="2"/>'
     )
-    name = _text(_NAMES - 10, middle + 4.5, bar.name, weight, anchor="end")
+    name = write(_NAMES - 10, middle + 4.5, bar.name, weight, anchor="end")
     parts = [name, box]
     if bar.high > bar.low:
         low, high = (_NAMES + value * scale for value in (bar.low, bar.high))
@@ -97,11 +106,12 @@ def _draw_bar(bar: Bar, y: float, scale: float) -> list[str]:
             f'<line class="spread" x1="{low:.1f}" x2="{high:.1f}" '
             f'y1="{middle:.1f}" y2="{middle:.1f}"/>'
         )
-    parts.append(_text(end + 8, middle + 4.5, bar.note, weight or "quiet"))
+    parts.append(write(end + 8, middle + 4.5, bar.note, weight or "quiet"))
     return parts
 
 
-def _text(x: float, y: float, text: str, kind: str, *, anchor: str = "start") -> str:
+def write(x: float, y: float, text: str, kind: str, *, anchor: str = "start") -> str:
+    """Return *text* as it stands in a picture."""
     return (
         f'<text class="{kind}" x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}">'
         f"{escape(text)}</text>"

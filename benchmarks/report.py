@@ -10,14 +10,15 @@ from __future__ import annotations
 
 import argparse
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
-from benchmarks import results
+from benchmarks import growth, results
 from benchmarks.peers import PEERS
 from benchmarks.plots import Bar, Group, draw
 from benchmarks.summary import Cell, Summary
+from benchmarks.tables import header, number, ratio, row
 from benchmarks.works import WORKS
 from benchmarks.works.work import Work
 
@@ -26,9 +27,7 @@ PAGE = ROOT / "docs" / "benchmarks.md"
 IMAGES = ROOT / "docs" / "images"
 
 _RESULTS = re.compile(r"(?<=<!-- results -->\n).*(?=<!-- end of results)", re.DOTALL)
-# From here on digits behind the point say nothing.
-_WHOLE = 100
-_TIMES = "\N{MULTIPLICATION SIGN}"
+_GROWTH = re.compile(r"(?<=<!-- growth -->\n).*(?=<!-- end of growth)", re.DOTALL)
 _TO = "\N{EN DASH}"
 
 
@@ -41,8 +40,17 @@ def main() -> None:
     for work in summary.works():
         plot = draw(list(to_groups(summary, WORKS[work])), WORKS[work].title)
         (IMAGES / plot_name(work)).write_text(plot)
-    text = "\n".join(to_markdown(summary))
-    PAGE.write_text(_RESULTS.sub(lambda _match: f"\n{text}\n", PAGE.read_text()))
+    write_part(_RESULTS, to_markdown(summary))
+    if grown := sorted(results.FOLDER.glob("*-growth.json")):
+        found = results.read(grown[-1])
+        (IMAGES / growth.PLOT).write_text(growth.to_plot(found))
+        write_part(_GROWTH, [*_origin(found), *growth.to_markdown(found)])
+
+
+def write_part(part: re.Pattern[str], lines: Iterable[str]) -> None:
+    """Put *lines* where the page has that part."""
+    text = "\n".join(lines)
+    PAGE.write_text(part.sub(lambda _match: f"\n{text}\n", PAGE.read_text()))
 
 
 def plot_name(work: str) -> str:
@@ -94,21 +102,10 @@ def to_bar(summary: Summary, work: Work, peer: str, cell: Cell) -> Bar:
     )
 
 
-def number(value: float) -> str:
-    """Return *value* with as many digits as mean something."""
-    return f"{value:,.0f}" if value >= _WHOLE else f"{value:.1f}"
-
-
-def ratio(value: float) -> str:
-    """Return how many times the reference's it is."""
-    digits = f"{value:.0f}" if value >= 10 else f"{value:.2g}"  # noqa: PLR2004
-    return digits + _TIMES
-
-
 def _origin(found: dict[str, Any]) -> Iterator[str]:
     """Say where, when and of what the runs of a file were."""
     machine, versions = found["machine"], found["versions"]
-    if found["size"] != "full":
+    if found["size"] not in {"full", "growth"}:
         yield (
             "**This is no measurement yet: a small run on a busy machine, so that the "
             "page has its shape.**\n"
@@ -137,10 +134,10 @@ def _overview(summary: Summary) -> Iterator[str]:
     yield "Ratios to stack A. Of memory, latency and calls less is better.\n"
     done = {peer for work in summary.works() for peer in summary.peers(work)}
     peers = [key for key in PEERS if key in done]
-    yield from _header("Work", *(PEERS[key].title for key in peers))
+    yield from header("Work", *(PEERS[key].title for key in peers))
     for work, figure in rows:
         cells = [summary.cell(work, key, figure) for key in peers]
-        yield _row(f"{work}, {figure}", *map(_to_ratio, cells))
+        yield row(f"{work}, {figure}", *map(_to_ratio, cells))
     yield ""
 
 
@@ -151,8 +148,8 @@ def _section(summary: Summary, work: Work) -> Iterator[str]:
     yield f"{work.unit[0].upper()}{work.unit[1:]}; {better} is better.\n"
     yield f"![{work.title}](images/{plot_name(work.key)})\n"
     ratios = [f"{figure}: ratio (spread)" for figure in figures]
-    header = [part for pair in zip(figures, ratios, strict=True) for part in pair]
-    yield from _header("System", *header, "lost", "twice", "failed")
+    columns = [part for pair in zip(figures, ratios, strict=True) for part in pair]
+    yield from header("System", *columns, "lost", "twice", "failed")
     for peer in summary.peers(work.key):
         parts = []
         for figure in figures:
@@ -161,7 +158,7 @@ def _section(summary: Summary, work: Work) -> Iterator[str]:
         lost = summary.count("lost", work.key, peer)
         share = f" ({summary.lost_share(work.key, peer):.1%})" if lost else ""
         counts = [summary.count(kind, work.key, peer) for kind in ("extra", "failed")]
-        yield _row(PEERS[peer].title, *parts, f"{lost:,}{share}", *map(str, counts))
+        yield row(PEERS[peer].title, *parts, f"{lost:,}{share}", *map(str, counts))
     yield ""
 
 
@@ -174,7 +171,7 @@ def _who_was_busy(summary: Summary) -> Iterator[str]:
         "comes near 1, its sender, the database or the broker was the limit, as it "
         "would be for a host.\n"
     )
-    yield from _header("Work", "server", "load client", "the second core in all")
+    yield from header("Work", "server", "load client", "the second core in all")
     others = ("client", "sender", "redis", "postgres")
     for work in summary.works():
         busiest = (("server",), ("client",), others)
@@ -182,7 +179,7 @@ def _who_was_busy(summary: Summary) -> Iterator[str]:
         if not shares[0][1]:
             continue
         cells = [f"{share:.2f} ({PEERS[peer].title})" for share, peer in shares]
-        yield _row(WORKS[work].title, *cells)
+        yield row(WORKS[work].title, *cells)
     yield ""
 
 
@@ -200,14 +197,6 @@ def _to_spread(cell: Cell) -> str:
     ends = (cell.ratio.low, cell.ratio.median, cell.ratio.high)
     low, middle, high = map(ratio, ends)
     return middle if low == high else f"{middle} ({low}{_TO}{high})"
-
-
-def _header(*cells: str) -> list[str]:
-    return [_row(*cells), "|---" * len(cells) + "|"]
-
-
-def _row(*cells: str) -> str:
-    return "| " + " | ".join(cells) + " |"
 
 
 if __name__ == "__main__":

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 # Beyond those who are measured: they make a server that has just started warm.
 WARMERS = 20
@@ -32,7 +32,9 @@ class Size:
     polling_users: int
     # Calls with nobody connected.
     calls: int
-    # Notifications that each user has before anything begins.
+    # Users in the tables, measured or not, and notifications that each of them has
+    # before anything begins.
+    population: int = 0
     held: int = 3
     # How long everything is left alone before it is measured; and between the last
     # handshake and the look at the memory.
@@ -43,8 +45,31 @@ class Size:
     def users(self) -> int:
         """How many users there must be, those who only warm up included."""
         most = (*self.handshakes, *self.idle, *self.bulk, self.connected)
-        return max(*most, self.polling_users) + WARMERS
+        return max(*most, self.polling_users, self.population) + WARMERS
 
+
+# The same to do, whoever else is in the tables: how cost grows with these.
+_GROWING = Size(
+    rounds=1,
+    handshakes=(1_000,),
+    idle=(1_000,),
+    connected=1_000,
+    paced_seconds=10,
+    rate=100,
+    bulk=(1_000,),
+    sockets=500,
+    messages=100,
+    polls=2_000,
+    polling_users=200,
+    calls=1_000,
+)
+# By what the page calls them.
+GROWTH = {
+    "1,000 users with 3 each": replace(_GROWING, population=1_000),
+    "10,000 users with 3 each": replace(_GROWING, population=10_000),
+    "100,000 users with 3 each": replace(_GROWING, population=100_000),
+    "10,000 users with 100 each": replace(_GROWING, population=10_000, held=100),
+}
 
 SIZES = {
     "full": Size(

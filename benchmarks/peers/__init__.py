@@ -7,7 +7,12 @@ from benchmarks.peers.channels import ChannelsDaphne, ChannelsUvicorn
 from benchmarks.peers.eventstream import EventStream
 from benchmarks.peers.node import SocketIONode
 from benchmarks.peers.socketio import SocketIOPython
-from benchmarks.peers.themis import ThemisDaphne, ThemisGranian, ThemisUvicorn
+from benchmarks.peers.themis import (
+    ThemisDaphne,
+    ThemisGranian,
+    ThemisUvicorn,
+    ThemisUvicornPair,
+)
 
 # What the others' figures are divided by.
 REFERENCE = ChannelsDaphne.key
@@ -24,5 +29,10 @@ PEERS: dict[str, type[Peer]] = {
         ThemisGranian,
         EventStream,
         SocketIONode,
+        ThemisUvicornPair,
     )
 }
+# Those with one process each.
+COMPARED = [key for key in PEERS if key != ThemisUvicornPair.key]
+# Who shows how cost grows.
+GROWING = (ThemisUvicorn, ThemisUvicornPair)

@@ -48,6 +48,17 @@ class ThemisUvicorn(ThemisDaphne):
         return uvicorn(APPLICATION, self.port, *options)
 
 
+class ThemisUvicornPair(ThemisUvicorn):
+    """Two of its processes behind one port, on the core that one would have."""
+
+    key = "themis-uvicorn-pair"
+    title = "Themis, uvicorn, two processes"
+
+    def serve(self) -> list[str]:
+        """With a second worker."""
+        return [*super().serve(), "--workers", "2"]
+
+
 class ThemisGranian(ThemisDaphne):
     """The server in Rust."""
 
