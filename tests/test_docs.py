@@ -84,8 +84,10 @@ from themis.notifications import notify_user
 from themis.signals import notification_created
 from themis.test import assert_notified
 
-PAGES = ["README.md", "CHANGELOG.md", *(f"docs/{p.name}" for p in ROOT.glob("docs/*"))]
-PAGES = sorted(name for name in PAGES if name.endswith(".md"))
+PAGES = sorted(
+    str(path.relative_to(ROOT))
+    for path in [*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")]
+)
 
 
 # Reading the pages
@@ -1126,12 +1128,13 @@ def test_preferences_are_some_that_the_api_takes(block: Block, client: Client) -
 # Tables
 
 
-REFERENCE = "docs/reference.md"
+def reference(page: str, *header: str) -> list[list[str]]:
+    return table(f"docs/reference/{page}.md", *header)
 
 
 def test_the_settings_are_those_of_the_code() -> None:
     told = {}
-    for name, default, *_ in table(REFERENCE, "Setting", "Default"):
+    for name, default, *_ in reference("settings", "Setting", "Default"):
         told[code(name)[0]] = ast.literal_eval(code(default)[0])
     actual = {}
     for member in vars(conf.Settings).values():
@@ -1142,7 +1145,7 @@ def test_the_settings_are_those_of_the_code() -> None:
 
 
 def test_the_environment_is_that_of_the_server() -> None:
-    told = {code(row[0])[0] for row in table(REFERENCE, "Variable", "Default")}
+    told = {code(row[0])[0] for row in reference("settings", "Variable", "Default")}
     source = "".join(path.read_text() for path in ROOT.glob("server/*.py"))
     read = re.findall(r'environment\.\w+\(\s*"([A-Z_]+)"', source)
     assert told == {name for name in read if not name.startswith("THEMIS_")}
@@ -1152,7 +1155,7 @@ def test_the_environment_is_that_of_the_server() -> None:
 def test_the_endpoints_are_those_of_the_code(client: Client) -> None:
     client.force_login(User.objects.create_user("ada"))
     told = {}
-    for methods, path, name, *_ in table(REFERENCE, "Methods", "Path"):
+    for methods, path, name, *_ in reference("http", "Methods", "Path"):
         told[code(name)[0]] = (code(path)[0] if code(path) else "", methods)
     actual = {}
     for pattern in urls.urlpatterns:
@@ -1166,7 +1169,7 @@ def test_the_endpoints_are_those_of_the_code(client: Client) -> None:
 
 
 def test_the_parameters_of_the_list_are_those_of_the_code() -> None:
-    rows = table(REFERENCE, "Parameter", "Default")
+    rows = reference("http", "Parameter", "Default")
     told = {code(name)[0]: code(default) for name, default, *_ in rows}
     assert told.keys() == notifications.PARSERS.keys()
     assert told["limit"] == [str(notifications.DEFAULT_LIMIT)]
@@ -1174,14 +1177,14 @@ def test_the_parameters_of_the_list_are_those_of_the_code() -> None:
 
 
 def test_the_statuses_are_those_of_the_code() -> None:
-    told = {int(row[0]) for row in table(REFERENCE, "Status")}
+    told = {int(row[0]) for row in reference("http", "Status")}
     source = "".join(path.read_text() for path in ROOT.glob("themis/api/*.py"))
     used = set(re.findall(r"HTTPStatus\.([A-Z_]+)", source))
     assert told == {int(HTTPStatus[name]) for name in used - {"NOT_MODIFIED"}}
 
 
 def test_the_close_codes_are_those_of_both_sides() -> None:
-    rows = table(REFERENCE, "Close code")
+    rows = reference("protocol", "Close code")
     script = _read("static/themis/protocol.js")
     constants = re.search(r"CLOSE = Object\.freeze\(\{(.*?)\}", script, re.DOTALL)
     assert constants
@@ -1195,7 +1198,7 @@ def test_the_close_codes_are_those_of_both_sides() -> None:
 def test_the_metrics_are_those_of_the_code() -> None:
     told = [
         (code(name)[0], kind, "".join(code(label)), meaning)
-        for name, kind, label, meaning in table(REFERENCE, "Metric", "Type")
+        for name, kind, label, meaning in reference("operations", "Metric", "Type")
     ]
     assert told == [
         (one.name, one.type, one.label, one.meaning) for one in METRICS.values()
@@ -1203,7 +1206,7 @@ def test_the_metrics_are_those_of_the_code() -> None:
 
 
 def test_the_operations_are_those_of_the_code() -> None:
-    paths = {code(row[0])[0] for row in table(REFERENCE, "Path", "Answers")}
+    paths = {code(row[0])[0] for row in reference("operations", "Path", "Answers")}
     assert paths == set(Operations(None)._answers)
 
 
@@ -1232,7 +1235,7 @@ def test_a_line_of_the_log_is_the_one_that_stands_there(block: Block) -> None:
 def test_the_events_in_the_logs_are_those_of_the_code() -> None:
     told = {
         code(name)[0]: code(logger)[0]
-        for name, logger, *_ in table(REFERENCE, "Logged", "Logger")
+        for name, logger, *_ in reference("operations", "Logged", "Logger")
     }
     actual = {}
     for path in [*ROOT.glob("realtime/*.py"), *ROOT.glob("themis/*.py")]:
@@ -1256,14 +1259,14 @@ def test_what_prometheus_is_told_exists(block: Block) -> None:
 
 
 def test_the_levels_are_those_of_the_code() -> None:
-    told = {code(row[0])[0]: int(row[1]) for row in table(REFERENCE, "Level", "Weight")}
+    told = {code(row[0])[0]: int(row[1]) for row in reference("python", "Level", "Weight")}
     assert told == {level.value: level.weight for level in Level}
 
 
 def test_the_profile_is_that_of_the_model() -> None:
     told = {
         code(name)[0]: ast.literal_eval(code(default)[0])
-        for name, default, *_ in table(REFERENCE, "Field", "Default")
+        for name, default, *_ in reference("python", "Field", "Default")
     }
     hidden = {"id", "user", "pending"}
     profile = UserProfile()
@@ -1277,7 +1280,7 @@ def test_the_profile_is_that_of_the_model() -> None:
 def test_the_events_are_those_of_the_script() -> None:
     told = {
         code(name)[0]: code(properties)
-        for name, properties, *_ in table(REFERENCE, "Event")
+        for name, properties, *_ in reference("browser", "Event")
     }
     actual = {}
     for text in _read("static/themis/events.js").split("export class")[1:]:
@@ -1287,14 +1290,14 @@ def test_the_events_are_those_of_the_script() -> None:
 
 
 def test_the_attributes_are_those_of_the_template() -> None:
-    told = {code(row[0])[0] for row in table(REFERENCE, "Attribute")}
+    told = {code(row[0])[0] for row in reference("browser", "Attribute")}
     bell = re.search(r"<themis-bell ([^>]*)>", _read("templates/themis/bell.html"))
     assert bell
     assert told == set(re.findall(r"(data-[a-z-]+)=", bell[1]))
 
 
 def test_the_keys_are_those_of_the_list() -> None:
-    told = {key for row in table(REFERENCE, "Key") for key in code(row[0])}
+    told = {key for row in reference("browser", "Key") for key in code(row[0])}
     keys = re.findall(
         r'^  \["([a-z+]+)", "\w+"\],$', _read("static/themis/keys.js"), re.MULTILINE
     )
@@ -1304,7 +1307,7 @@ def test_the_keys_are_those_of_the_list() -> None:
 
 
 def test_what_a_device_does_is_what_its_element_says() -> None:
-    told = {code(row[0])[0] for row in table(REFERENCE, "`data-state`")}
+    told = {code(row[0])[0] for row in reference("browser", "`data-state`")}
     script = _read("static/themis/device.js")
     shapes = _read("static/themis/types.d.ts")
     states = re.search(r"type DeviceState = (.*);", shapes)
@@ -1312,13 +1315,13 @@ def test_what_a_device_does_is_what_its_element_says() -> None:
     known = {*re.findall(r'"(\w+)"', states[1]), "account"}
     texts = re.findall(r'data-text="([\w-]+)"', _read("templates/themis/_desktop.html"))
     assert told == known == set(texts) - {"turn-on", "turn-off", "failed"}
-    flags = {code(row[0])[0] for row in table(REFERENCE, "Flag")}
+    flags = {code(row[0])[0] for row in reference("browser", "Flag")}
     kept = re.findall(r'this\.#keep\("([\w-]+)"', script)
     assert flags == {f"themis:<data-user>:{flag}" for flag in kept}
 
 
 def test_the_custom_properties_are_those_of_the_stylesheet() -> None:
-    rows = table(REFERENCE, "Property")
+    rows = reference("css", "Property")
     told = {name for row in rows for name in code(row[0])}
     assert told == _stylesheet_properties()
 
