@@ -101,6 +101,16 @@ worker: setup ## Run the demo's Celery worker (needs REDIS_URL, as does the serv
 messages: services ## Bring the catalogs in themis/locale up to date, and compile them
 	$(PY) -m tests.messages
 
+## Write
+
+.PHONY: docs
+docs: $(DEV_STAMP) ## Build the site of the documentation in build/docs, and check its links
+	$(BIN)/sphinx-build -W -n -q -b html docs build/docs
+
+.PHONY: screenshots
+screenshots: services $(NODE_STAMP) ## Take the pictures of docs/images again
+	PY=$(PY) scripts/screenshots
+
 ## Measure
 
 # What to measure, and how much of it: make bench WORKS="latency burst" SIZE=small
@@ -148,6 +158,10 @@ format: $(DEV_STAMP) ## Format Python and templates, mend what the linters can m
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 	git ls-files -z -- '*.html' | xargs -0 $(BIN)/djade --target-version 5.2
+
+.PHONY: hooks
+hooks: $(DEV_STAMP) ## Have git run linters, formatter and types before each commit
+	$(BIN)/pre-commit install
 
 .PHONY: types
 types: $(DEV_STAMP) ## Check the types of the Python code

@@ -55,6 +55,8 @@ from django.utils import timezone
 from pytest_django import Settings
 
 import server.security
+import themis.notifications
+import themis.test
 from demo.models import Report, Request, Task, Team
 from demo.tasks import notify_report_ready
 from realtime import origins
@@ -674,6 +676,13 @@ def test_the_make_targets_exist(block: Block) -> None:
     assert {words[1] for words in asked} <= targets
 
 
+@each(claim("check"))
+def test_the_checks_can_be_asked_for(block: Block) -> None:
+    program, script, *arguments = shlex.split(block.text)
+    assert (program, script) == ("python", "manage.py")
+    call_command(*arguments, stdout=io.StringIO(), stderr=io.StringIO())
+
+
 @each(claim("daphne"))
 def test_the_daphne_command_parses(block: Block) -> None:
     program, *arguments = shlex.split(block.text)
@@ -779,6 +788,14 @@ def test_following_the_page_makes_a_bell_ring(
         assert 'data-unread="0"' in ada.get("/")
         host.stop()
         assert "Traceback" not in host.log
+
+
+def test_the_integration_has_ten_lines() -> None:
+    before, _ = _steps("README.md")
+    edits = [step for step in before if {"append", "write"} & step.options.keys()]
+    lines = [line for step in edits for line in step.text.splitlines() if line]
+    assert len(lines) == 10
+    assert "\nTen lines." in _read("README.md")
 
 
 @pytest.mark.once
@@ -1053,13 +1070,16 @@ def test_the_custom_properties_exist(block: Block) -> None:
     assert set_there <= _stylesheet_properties()
 
 
+(CONSOLE,) = claim("console")
+
+
 @each(claim("javascript"))
 @pytest.mark.once
 def test_the_script_hears_the_bell(block: Block, serve: Serve, sign_in: SignIn) -> None:
     one = serve()
     page = sign_in(one)
-    transport = "() => document.querySelector('themis-bell')?.transport"
-    wait_until(lambda: page.evaluate(transport) == "open")
+    page.wait_for_selector("themis-bell")
+    wait_until(lambda: page.evaluate(CONSOLE.text) == "open")
     page.evaluate(f"() => {{ {block.text} }}")
     notify = (
         "from themis.notifications import notify_user\n"
@@ -1142,6 +1162,32 @@ def test_the_settings_are_those_of_the_code() -> None:
             (name,) = re.findall(r'"(THEMIS_\w+)"', inspect.getsource(member.fget))
             actual[name] = member.fget(conf.settings)
     assert told == actual
+
+
+def test_every_public_name_is_told() -> None:
+    told = _read("docs/reference/python.md")
+    fields = [one.name for one in UserNotification._meta.fields if one.editable]
+    names = [*themis.notifications.__all__, *themis.test.__all__, *fields]
+    assert [one for one in names if not re.search(rf"\b{one}\b", told)] == []
+
+
+def test_the_commands_are_those_of_the_code() -> None:
+    told = re.findall(r"^\*\*`(\w+)", _read("docs/reference/commands.md"), re.MULTILINE)
+    code = ROOT.glob("themis/management/commands/[a-z]*.py")
+    assert sorted(told) == sorted(path.stem for path in code)
+
+
+def test_every_frame_is_shown() -> None:
+    shown = set(re.findall(r'"type": ?"(\w+)"', _read("docs/reference/protocol.md")))
+    examples = [json.loads(path.read_text()) for path in ROOT.glob("tests/wire/*.json")]
+    frames = {frame["type"] for frame in examples} - {"about:blank"}
+    assert shown == frames
+
+
+def test_every_habit_has_a_target() -> None:
+    targets = re.findall(r"^([a-z0-9-]+): .*## ", _read("Makefile"), re.MULTILINE)
+    told = re.findall(r"`(?:\w+=\w+ )?make ([^`]*)`", _read("CONTRIBUTING.md"))
+    assert set(targets) <= set(" ".join(told).split())
 
 
 def test_the_environment_is_that_of_the_server() -> None:
@@ -1259,7 +1305,9 @@ def test_what_prometheus_is_told_exists(block: Block) -> None:
 
 
 def test_the_levels_are_those_of_the_code() -> None:
-    told = {code(row[0])[0]: int(row[1]) for row in reference("python", "Level", "Weight")}
+    told = {
+        code(row[0])[0]: int(row[1]) for row in reference("python", "Level", "Weight")
+    }
     assert told == {level.value: level.weight for level in Level}
 
 
@@ -1324,6 +1372,48 @@ def test_the_custom_properties_are_those_of_the_stylesheet() -> None:
     rows = reference("css", "Property")
     told = {name for row in rows for name in code(row[0])}
     assert told == _stylesheet_properties()
+
+
+# Names, wherever they stand
+
+
+NAMES: dict[str, Callable[[], set[str]]] = {
+    # A setting, or a variable of the environment for the tests.
+    r"\bTHEMIS_[A-Z_]+\b": lambda: {
+        name
+        for folder in ("themis", "server", "tests")
+        for path in ROOT.glob(f"{folder}/**/*.py")
+        for name in re.findall(r'"(THEMIS_[A-Z_]+)"', path.read_text())
+    },
+    r"\bthemis\.[EW]\d{3}\b": lambda: {
+        *re.findall(r"themis\.[EW]\d{3}", _read("themis/checks.py"))
+    },
+    r"\bthemis:[a-z]+\b(?![:@])": lambda: {
+        *re.findall(r'"(themis:[a-z]+)"', _read("static/themis/events.js")),
+        *(f"themis:{pattern.name}" for pattern in urls.urlpatterns),
+    },
+    r"--themis-[a-z-]+": _stylesheet_properties,
+    r"\b44\d\d\b|\b4012\b|\b4503\b": lambda: {str(code.value) for code in CloseCode},
+}
+
+
+@pytest.mark.parametrize("shape", NAMES)
+def test_a_name_that_a_page_mentions_is_one_of_the_code(shape: str) -> None:
+    known = NAMES[shape]()
+    assert known
+    for page in PAGES:
+        assert {*re.findall(shape, _read(page))} <= known, page
+
+
+def test_what_the_log_says_is_what_the_code_says() -> None:
+    page = "docs/how-to/troubleshooting.md"
+    told = re.findall(r'(?:log|error) says "([^"]+)"', _read(page))
+    told += re.findall(r'^"([^"]+)"', _read(page), re.MULTILINE)
+    assert len(told) > 5
+    sources = [*ROOT.glob("themis/**/*.py"), *ROOT.glob("realtime/*.py")]
+    # Without the seams of a text that is written in several lines.
+    said = re.sub(r'"\s*\n\s*f?"', "", "".join(path.read_text() for path in sources))
+    assert [text for text in told if text not in said] == []
 
 
 # Links
