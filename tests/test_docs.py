@@ -1448,6 +1448,12 @@ def test_the_files_that_are_named_exist() -> None:
             assert (ROOT / name).exists(), f"{page} names {name}"
 
 
+def test_the_map_of_the_house_is_true() -> None:
+    spans = re.findall(r"`([\w.-]+/[\w./-]*)`", _read("CONTRIBUTING.md"))
+    assert len(spans) > 30
+    assert [one for one in spans if not (ROOT / one).exists()] == []
+
+
 # The sum
 
 
