@@ -84,8 +84,10 @@ from themis.notifications import notify_user
 from themis.signals import notification_created
 from themis.test import assert_notified
 
-PAGES = ["README.md", "CHANGELOG.md", *(f"docs/{p.name}" for p in ROOT.glob("docs/*"))]
-PAGES = sorted(name for name in PAGES if name.endswith(".md"))
+PAGES = sorted(
+    str(path.relative_to(ROOT))
+    for path in [*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")]
+)
 
 
 # Reading the pages
@@ -158,6 +160,12 @@ def each(blocks: list[Block]) -> pytest.MarkDecorator:
 
 # Run by tests/faults/test_origins.py, with a real nginx.
 (PROXY,) = claim("nginx")
+# Run by tests/deploy/test_pages.py.
+(EXAMPLE,) = claim("example")
+(SECRET,) = claim("secret")
+(CERTIFICATE,) = claim("certificate")
+(KUBECTL,) = claim("kubectl")
+EXCERPTS = claim("excerpt")
 
 
 def table(page: str, *header: str) -> list[list[str]]:

@@ -11,7 +11,6 @@ from __future__ import annotations
 import functools
 import os
 import re
-import shlex
 import shutil
 import socket
 import ssl
@@ -80,9 +79,8 @@ def image() -> tuple[list[str], dict[str, str]]:
     """The command and the environment that the Dockerfile's last stage leaves."""
     last = (ROOT / "Dockerfile").read_text().rpartition("\nFROM ")[2]
     (command,) = re.findall(r"^CMD (\[.*\])$", last, re.MULTILINE)
-    pairs = re.findall(r"^ENV (.*)$", last, re.MULTILINE)
-    words = [word.split("=", 1) for line in pairs for word in shlex.split(line)]
-    return yaml.safe_load(command), {name: value for name, value in words}
+    lines = "\n".join(re.findall(r"^ENV .*$", last, re.MULTILINE))
+    return yaml.safe_load(command), dict(re.findall(r"(\w+)=(\S+)", lines))
 
 
 def copy_context(to: Path) -> None:
@@ -106,8 +104,8 @@ class Composition:
         # Not below the folder of the test run, which other users may not enter.
         self.root = Path(tempfile.mkdtemp(prefix="themis-compose-"))
         self.root.chmod(0o755)
-        for path in ("code", "srv/static", "tmp", TLS_DIRECTORY[1:]):
-            (self.root / path).mkdir(parents=True)
+        for folder in ("code", "srv/static", "tmp", TLS_DIRECTORY[1:]):
+            (self.root / folder).mkdir(parents=True)
         copy_context(self.root / "code")
         # What its clients trust.
         self.tls: ssl.SSLContext = make_certificate(self.root / TLS_DIRECTORY[1:])
@@ -177,7 +175,7 @@ class Composition:
 class Service(PrivateProcess):
     """One service, as a process."""
 
-    start_timeout = 60.0
+    start_timeout = 120.0
 
     def __init__(self, composition: Composition, name: str) -> None:
         self.name = name

@@ -34,14 +34,10 @@ def seconds(duration: str) -> int:
 
 
 def is_valid(path: Path) -> bool:
-    run = subprocess.run(
-        [
-            Path(sys.executable).with_name("check-jsonschema"),
-            *["--builtin-schema", "vendor.compose-spec", path],
-        ],
-        capture_output=True,
-        check=False,
-    )
+    program = Path(sys.executable).with_name("check-jsonschema")
+    schema = ["--builtin-schema", "vendor.compose-spec"]
+    command = [str(program), *schema, str(path)]
+    run = subprocess.run(command, capture_output=True, check=False)
     return run.returncode == 0
 
 

@@ -28,9 +28,7 @@ def manifests() -> Iterator[Table]:
 
 
 def of_kind(kind: str) -> dict[str, Table]:
-    return {
-        one["metadata"]["name"]: one for one in manifests() if one["kind"] == kind
-    }
+    return {one["metadata"]["name"]: one for one in manifests() if one["kind"] == kind}
 
 
 def pods() -> dict[str, Table]:
@@ -73,6 +71,7 @@ def test_no_pod_is_root_or_writes_where_it_likes() -> None:
         user = pod["securityContext"]
         assert user["runAsNonRoot"] is True, name
         assert user["seccompProfile"] == {"type": "RuntimeDefault"}, name
+        assert pod["volumes"][0]["emptyDir"]["medium"] == "Memory", name
         assert f"\nUSER {user['runAsUser']}\n" in (ROOT / "Dockerfile").read_text()
     for container in containers():
         assert container["securityContext"] == {
@@ -81,7 +80,7 @@ def test_no_pod_is_root_or_writes_where_it_likes() -> None:
             "capabilities": {"drop": ["ALL"]},
         }
         assert container["resources"]["limits"].keys() == {"memory"}
-        assert [one["mountPath"] for one in container["volumeMounts"]] == ["/tmp"]
+        assert [one["name"] for one in container["volumeMounts"]] == ["tmp"]
 
 
 def test_all_have_one_image_and_one_environment() -> None:

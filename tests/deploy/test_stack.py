@@ -16,7 +16,7 @@ from tests.processes import PostgresServer, PrivateProcess
 from tests.server.test_settings import KEY
 from tests.waiting import await_until, wait_until
 
-pytestmark = [pytest.mark.once, pytest.mark.timeout(120)]
+pytestmark = [pytest.mark.once, pytest.mark.timeout(600)]
 
 VARIABLES = {
     "DJANGO_ALLOWED_HOSTS": "127.0.0.1",
@@ -88,7 +88,7 @@ class Answer:
 def sockets_of(stack: Composition, server: str) -> int:
     url = f"http://127.0.0.1:{stack.port(server)}/metrics"
     with urllib.request.urlopen(url, timeout=10) as answer:
-        (number,) = re.findall(r"^themis_sockets (\d+)", answer.read().decode(), re.M)
+        (number,) = re.findall(r"\nthemis_sockets (\d+)", answer.read().decode())
     return int(number)
 
 

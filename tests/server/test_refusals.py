@@ -33,7 +33,8 @@ def test_a_host_of_everybody(host: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "host", ["https://themis.example", "themis.example:443", "themis.example/shop", "::1"]
+    "host",
+    ["https://themis.example", "themis.example:443", "themis.example/shop", "::1"],
 )
 def test_what_is_no_name_of_a_host(host: str) -> None:
     hosts = {"DJANGO_ALLOWED_HOSTS": host}
