@@ -54,10 +54,12 @@ def test_a_secret_is_one_that_the_server_takes(tmp_path: Path) -> None:
 def test_a_certificate_has_the_names_that_nginx_knows(tmp_path: Path) -> None:
     programs.require("openssl")
     follow(CERTIFICATE, tmp_path)
-    pair = [tmp_path / "tls" / name for name in ("certificate.pem", "key.pem")]
-    ssl.create_default_context(ssl.Purpose.CLIENT_AUTH).load_cert_chain(*pair)
+    certificate, key = (tmp_path / f"tls/{name}.pem" for name in ("certificate", "key"))
+    ssl.create_default_context(ssl.Purpose.CLIENT_AUTH).load_cert_chain(
+        certificate, key
+    )
     conf = (ROOT / "deploy/nginx/nginx.conf").read_text()
-    for file in pair:
+    for file in (certificate, key):
         assert f"/etc/nginx/tls/{file.name};" in conf
 
 

@@ -100,14 +100,18 @@ def test_pages_come_with_a_policy_and_files_for_ever(
     assert "max-age" in page.headers["Strict-Transport-Security"]
     paths = re.findall(r'"(/static/[^"]+\.(?:css|js))"', page.body.decode())
     assert paths
+    compressed = 0
     for path in paths:
         assert re.search(r"\.[0-9a-f]{12}\.\w+$", path), path
         file = Answer(stack, path, Accept_Encoding="gzip")
         assert file.status == 200
         assert "immutable" in file.headers["Cache-Control"]
         assert file.headers["X-Content-Type-Options"] == "nosniff"
-        assert file.headers["Content-Encoding"] == "gzip"
-        assert gzip.decompress(file.body) == Answer(stack, path).body
+        # Of small ones there is no shorter copy.
+        if file.headers["Content-Encoding"] == "gzip":
+            compressed += 1
+            assert gzip.decompress(file.body) == Answer(stack, path).body
+    assert compressed
     # A module names the others by their hashed names, too.
     script = next(path for path in paths if path.endswith(".js"))
     imported = re.findall(r'from\s*"([^"]+)"', Answer(stack, script).body.decode())
@@ -169,7 +173,7 @@ def test_the_scheduler_clears_what_is_old(stack: Composition, shell: Shell) -> N
     left += "result = [row.is_read for row in rows]"
     # What nobody has read stays.
     wait_until(lambda: shell.run(left) == [False])
-    assert "Deleted 1 read" in stack.processes["scheduler"].log
+    wait_until(lambda: "Deleted 1 read" in stack.processes["scheduler"].log)
 
 
 async def test_pages_of_a_killed_server_go_on_at_the_other(
