@@ -41,10 +41,11 @@ def test_it_goes_on_when_the_database_is_back(
     empty = tmp_path / "empty.sqlite3"
     with Scheduler(empty) as running:
         processes.append(running)
-        wait_until(lambda: "The clean-up failed; it is tried again" in running.log)
+        failed = "The clean-up failed; it is tried again"
+        wait_until(lambda: failed in running.log, within=30)
         assert "Deleted" not in running.log
         shutil.copy(made, empty)
-        wait_until(lambda: running.log.count("Deleted 0 read") >= 2)
+        wait_until(lambda: running.log.count("Deleted 0 read") >= 2, within=30)
 
 
 @pytest.mark.parametrize("value", ["0", "1h"])
