@@ -162,6 +162,12 @@ def each(blocks: list[Block]) -> pytest.MarkDecorator:
 
 # Run by tests/faults/test_origins.py, with a real nginx.
 (PROXY,) = claim("nginx")
+# Run by tests/deploy/test_pages.py.
+(EXAMPLE,) = claim("example")
+(SECRET,) = claim("secret")
+(CERTIFICATE,) = claim("certificate")
+(KUBECTL,) = claim("kubectl")
+EXCERPTS = claim("excerpt")
 
 
 def table(page: str, *header: str) -> list[list[str]]:
