@@ -10,6 +10,7 @@ import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any
 from urllib.parse import urljoin, urlsplit
 
@@ -153,8 +154,10 @@ def ada() -> User:
     Task.objects.create(pk=HERS, title="Hers", created_by=ada, assignee=ada)
     Request.objects.create(pk=HERS, title="Hers", requester=ada)
     Report.objects.create(pk=HERS, owner=ada, made_at=now, content=SECRET)
-    Event.objects.create(pk=HERS, title="Hers", organizer=ada, start_time=now)
-    Announcement.objects.create(pk=HERS, title=SECRET, author=ada, team=team)
+    soon = now + timedelta(hours=1)
+    Event.objects.create(pk=HERS, title="Hers", organizer=ada, start_time=soon)
+    # Whoever joins the team may read it.
+    Announcement.objects.create(pk=HERS, title="Hers", author=ada, team=team)
     mailbox.look(ada.pk)
     return ada
 
