@@ -7,6 +7,7 @@ import json
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from functools import cached_property
+from typing import Any
 
 from django.conf import settings as django_settings
 from django.utils import timezone
@@ -87,6 +88,17 @@ class Draft:
             deduplicate=self.deduplicate,
             expires_at=self.expires_at,
         )
+
+    @cached_property
+    def values(self) -> dict[str, Any]:
+        """What each column gets, in their order, unless the store knows better."""
+        fields = UserNotification._meta.concrete_fields
+        return {field.attname: getattr(self.row, field.attname) for field in fields}
+
+    def stored(self, using: str, **columns: Any) -> UserNotification:
+        """Return the notification as the database *using* has it, with *columns*."""
+        values = self.values | columns
+        return UserNotification.from_db(using, list(values), list(values.values()))
 
     @cached_property
     def identity(self) -> dict[str, str]:

@@ -113,11 +113,11 @@ def hold(
             for stamp in busy:
                 count = counts[stamp.box.user]
                 alone = len(busy) == 1
-                stamp.changes = _to_changes(stamp, count, using, alone=alone)
-            _announce([stamp.changes for stamp in busy if stamp.changes], using)
+                stamp.changes = to_changes(stamp, count, using, alone=alone)
+            announce([stamp.changes for stamp in busy if stamp.changes], using)
 
 
-def _announce(changes: list[Changes], using: str) -> None:
+def announce(changes: list[Changes], using: str) -> None:
     """Broadcast *changes* once they are committed."""
 
     def broadcast() -> None:
@@ -126,7 +126,8 @@ def _announce(changes: list[Changes], using: str) -> None:
     transaction.on_commit(broadcast, using=using, robust=True)
 
 
-def _to_changes(stamp: Stamp, count: Count, using: str, *, alone: bool) -> Changes:
+def to_changes(stamp: Stamp, count: Count, using: str, *, alone: bool) -> Changes:
+    """Return what open pages are told; *alone*: of no other user at the same time."""
     items = [row for row in stamp.rows if row.is_listed_at(stamp.now)]
     gone = [row.pk for row in stamp.rows if not row.is_listed_at(stamp.now)]
     # What left the mailbox and came back is not gone.

@@ -15,6 +15,7 @@ from django.db import OperationalError, transaction
 from django.db.models import QuerySet
 from django.utils import timezone
 
+from themis import shortcut
 from themis.drafts import Draft, clean_whole_source
 from themis.holding import USERS_PER_STAMP, Stamp, hold, remove, rewrite
 from themis.models import UserNotification, is_open
@@ -312,6 +313,10 @@ def _store_stamped(
     rows: list[UserNotification] = []
     stamps: dict[Any, Stamp] = {}
     try:
+        if shortcut.leads_to(users, draft, using):
+            stored = shortcut.store_at_once(draft, users[0], using)
+            if stored is not None:
+                return stored
         with hold(users, using) as stamps:
             if stamps:
                 now = next(iter(stamps.values())).now

@@ -135,13 +135,11 @@ def _insert(
     held: bool = False,
     **internal: Any,
 ) -> list[UserNotification]:
-    fields = UserNotification._meta.concrete_fields
-    values = {field.attname: getattr(draft.row, field.attname) for field in fields}
-    values |= {"pending": not held} | internal
+    values = draft.values | {"pending": not held} | internal
     connection = connections[using]
     parameters = {
         field.attname: field.get_db_prep_save(values[field.attname], connection)
-        for field in fields
+        for field in UserNotification._meta.concrete_fields
         if field.attname not in {"id", "user_id"}
     }
     quote = connection.ops.quote_name
@@ -171,13 +169,15 @@ def _insert(
         conflict=_UNLESS_CLAIMED if values["dedup_key"] else "",
     )
     parameters |= minimums_above(draft.level) | {"now": now}
-    names = [field.attname for field in fields]
-    rows = []
-    for pk, owner, revision in run(statement, users, using, **parameters):
-        values |= {"id": pk, "user_id": to_key(owner)}
-        values |= {"created_revision": revision, "revision": revision}
-        stored = UserNotification.from_db(
-            using, names, [values[name] for name in names]
+    return [
+        draft.stored(
+            using,
+            id=pk,
+            user_id=to_key(owner),
+            created_revision=revision,
+            revision=revision,
+            pending=not held,
+            **internal,
         )
-        rows.append(stored)
-    return rows
+        for pk, owner, revision in run(statement, users, using, **parameters)
+    ]

@@ -11,6 +11,7 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 from django.http import HttpResponseBase
 
 _LOCK_TIMEOUT = "55P03"
+_UNDEFINED_FUNCTION = "42883"
 # PostgreSQL: lock_not_available, serialization_failure, deadlock_detected, and
 # query_canceled, which is also the end of `limited_wait`.
 _CONTENDED = frozenset({_LOCK_TIMEOUT, "40001", "40P01", "57014"})
@@ -49,6 +50,11 @@ def is_lock_timeout(error: BaseException) -> bool:
     return getattr(error.__cause__, "sqlstate", None) == _LOCK_TIMEOUT
 
 
+def is_undefined(error: BaseException) -> bool:
+    """Tell whether *error* means that PostgreSQL has no such function."""
+    return getattr(error.__cause__, "sqlstate", None) == _UNDEFINED_FUNCTION
+
+
 def is_awaited(using: str) -> bool:
     """Tell whether anybody waits for a lock that this connection has (PostgreSQL)."""
     with connections[using].cursor() as cursor:
@@ -59,7 +65,7 @@ def is_awaited(using: str) -> bool:
         return bool(cursor.fetchone()[0])
 
 
-def _isolated(connection: BaseDatabaseWrapper) -> bool:
+def is_isolated(connection: BaseDatabaseWrapper) -> bool:
     """Tell whether OPTIONS ask for more than PostgreSQL's READ COMMITTED."""
     asked = connection.settings_dict["OPTIONS"]
     parameters = asked.get("options", "")
@@ -112,7 +118,7 @@ def own_transaction(using: str, *, wait_ms: int) -> Iterator[BaseDatabaseWrapper
     with transaction.atomic(using=using):
         if connection.vendor == "postgresql":
             with connection.cursor() as cursor:
-                if not connection.savepoint_ids and _isolated(connection):
+                if not connection.savepoint_ids and is_isolated(connection):
                     # Under REPEATABLE READ, a host's default, the lock would be got
                     # but what it guards not be seen.
                     cursor.execute("SET TRANSACTION ISOLATION LEVEL READ COMMITTED")

@@ -127,8 +127,11 @@ class TestOwnTransaction:
         notify_user(ada, "The first makes the mailbox")
         with statements() as spent:
             notify_user(ada, "Title")
-        assert len(spent) == 3, spent
-        assert spent[0].startswith("UPDATE"), "the lock is first"
+        if connection.vendor == "postgresql":
+            assert len(spent) == 1, spent
+        else:
+            assert len(spent) == 3, spent
+            assert spent[0].startswith("UPDATE"), "the lock is first"
         with statements() as spent:
             notify_user(ada, "Title", **SOURCE, deduplicate=True)
         claim = 2 if connection.vendor == "postgresql" else 0
@@ -140,7 +143,7 @@ class TestOwnTransaction:
         UserProfile.objects.update(notifications_enabled=False)
         with statements() as spent:
             assert notify_user(ada, "Title") is None
-        assert len(spent) == 3, spent
+        assert len(spent) == (2 if connection.vendor == "postgresql" else 3), spent
         assert mailbox.read_state(ada.pk).revision == 2, "the row and the profile"
 
     def test_a_busy_mailbox_does_not_keep_the_call_waiting(
