@@ -21,6 +21,7 @@ RUN_STAMP := $(VENV)/.run-installed
 DEV_STAMP := $(VENV)/.dev-installed
 NODE_STAMP := node_modules/.installed-by-make
 BENCH_STAMP := $(VENV)/.bench-installed
+AUDIT_STAMP := $(VENV)/.audit-installed
 BENCH_NODE := benchmarks/peers/node
 BENCH_NODE_STAMP := $(BENCH_NODE)/node_modules/.installed-by-make
 # node and npm come from a wheel in requirements/dev.txt.
@@ -70,6 +71,12 @@ $(BENCH_STAMP): $(DEV_STAMP) requirements/bench.txt
 	@echo "Installing requirements/bench.txt"
 	@$(INSTALL) --require-hashes -r requirements/bench.txt \
 		|| $(INSTALL_WITH_PIP) --require-hashes -r requirements/bench.txt
+	@touch $@
+
+$(AUDIT_STAMP): $(DEV_STAMP) requirements/audit.txt
+	@echo "Installing requirements/audit.txt"
+	@$(INSTALL) --require-hashes -r requirements/audit.txt \
+		|| $(INSTALL_WITH_PIP) --require-hashes -r requirements/audit.txt
 	@touch $@
 
 $(BENCH_NODE_STAMP): $(DEV_STAMP) $(BENCH_NODE)/package.json $(BENCH_NODE)/package-lock.json
@@ -171,6 +178,10 @@ types: $(DEV_STAMP) ## Check the types of the Python code
 js: $(NODE_STAMP) ## Check the types of the JavaScript code and run its unit tests
 	@$(NPM) run --silent types
 	@$(WITH_NODE) node --test tests/js/*.test.js
+
+.PHONY: audit
+audit: $(AUDIT_STAMP) ## Look up all locked packages among the known vulnerabilities (asks PyPI and npm)
+	@$(WITH_NODE) scripts/audit $(PY) node "$$node_home/lib/node_modules/npm/bin/npm-cli.js"
 
 .PHONY: test-matrix
 test-matrix: ## Run the tests on the other supported Python (MATRIX_PYTHON=3.13) too

@@ -17,6 +17,7 @@ import json
 import os
 import re
 import shlex
+import shutil
 import subprocess
 import sys
 import unittest
@@ -52,6 +53,7 @@ from django.template import Context, Template
 from django.test import Client, RequestFactory
 from django.urls import reverse
 from django.utils import timezone
+from playwright.sync_api import Browser
 from pytest_django import Settings
 
 import server.security
@@ -66,8 +68,9 @@ from realtime.operations import Operations
 from realtime.protocol import CloseCode
 from server import launch
 from tests import programs
-from tests.conftest import MakeDatabase, Serve, SignIn
-from tests.hosts import HostServer, Project, Visitor, next_state
+from tests.conftest import MakeDatabase, PageErrors, Serve, SignIn
+from tests.e2e.bells import OBSERVE, Bell
+from tests.hosts import HostServer, Project, ProjectWithWheel, Visitor, next_state
 from tests.processes import (
     ROOT,
     DaphneServer,
@@ -802,6 +805,54 @@ def test_the_integration_has_ten_lines() -> None:
     lines = [line for step in edits for line in step.text.splitlines() if line]
     assert len(lines) == 10
     assert "\nTen lines." in _read("README.md")
+
+
+@pytest.mark.once
+@pytest.mark.timeout(300)
+def test_the_wheel_alone_rings_a_bell_and_runs_the_hosts_tests(
+    browser: Browser,
+    page_errors: PageErrors,
+    processes: list[PrivateProcess],
+    tmp_path: Path,
+) -> None:
+    """In a fresh environment with nothing but what the wheel asks for."""
+    project = ProjectWithWheel(tmp_path / "project")
+    before, notify = _steps("README.md")
+    project.start_as_host()
+    for step in before:
+        follow(step, project)
+    project.add_ada()
+    look = "from importlib.util import find_spec as find; import themis, realtime"
+    found = project.python("-c", f"{look}; print(themis, realtime, find('pytest'))")
+    assert found.count(str(project.site)) == 2
+    assert found.split()[-1] == "None"
+
+    with HostServer(project) as host:
+        processes.append(host)
+        context = browser.new_context(base_url=host.url)
+        context.add_init_script(OBSERVE)
+        page_errors.watch(context)
+        page_errors.ignore("favicon.ico")
+        bell = Bell(context.new_page())
+        bell.page.goto("/admin/login/?next=/")
+        bell.page.fill("#id_username", "ada")
+        bell.page.fill("#id_password", Visitor.password)
+        bell.page.click("[type=submit]")
+        bell.expect_transport("open")
+        follow(notify, project)
+        bell.wait_for(lambda: bell.rung)
+        assert all(title in notify.text for title in bell.rung)
+        bell.expect_count(1)
+        context.close()
+        host.stop()
+        assert "Traceback" not in host.log
+
+    # "Hosts' tests" of the trigger pattern, with the models that they are about.
+    shutil.copytree(ROOT / "tests/pattern", project.directory / "tests/pattern")
+    project.write("demo/tracking.py", _read("demo/tracking.py"))
+    project.append("mysite/settings.py", 'INSTALLED_APPS += ["tests.pattern"]')
+    said = project.python("manage.py", "test", "tests.pattern.testcase")
+    assert re.search(r"^Ran 2 tests in .*\n\nOK$", said, re.MULTILINE), said
 
 
 @pytest.mark.once

@@ -137,7 +137,7 @@ def test_sqlite_by_default() -> None:
 
 def test_another_sqlite_file_is_opened_the_same_way() -> None:
     database = settings(**DEVELOPMENT, DATABASE_URL="sqlite:////tmp/other.sqlite3")
-    assert database["DATABASES"]["default"]["NAME"] == "/tmp/other.sqlite3"  # noqa: S108
+    assert database["DATABASES"]["default"]["NAME"] == "/tmp/other.sqlite3"  # noqa: S108 -- only a name
     options = database["DATABASES"]["default"]["OPTIONS"]
     assert options["transaction_mode"] == "IMMEDIATE"
 
