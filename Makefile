@@ -21,6 +21,7 @@ RUN_STAMP := $(VENV)/.run-installed
 DEV_STAMP := $(VENV)/.dev-installed
 NODE_STAMP := node_modules/.installed-by-make
 BENCH_STAMP := $(VENV)/.bench-installed
+AUDIT_STAMP := $(VENV)/.audit-installed
 BENCH_NODE := benchmarks/peers/node
 BENCH_NODE_STAMP := $(BENCH_NODE)/node_modules/.installed-by-make
 # node and npm come from a wheel in requirements/dev.txt.
@@ -72,6 +73,12 @@ $(BENCH_STAMP): $(DEV_STAMP) requirements/bench.txt
 		|| $(INSTALL_WITH_PIP) --require-hashes -r requirements/bench.txt
 	@touch $@
 
+$(AUDIT_STAMP): $(DEV_STAMP) requirements/audit.txt
+	@echo "Installing requirements/audit.txt"
+	@$(INSTALL) --require-hashes -r requirements/audit.txt \
+		|| $(INSTALL_WITH_PIP) --require-hashes -r requirements/audit.txt
+	@touch $@
+
 $(BENCH_NODE_STAMP): $(DEV_STAMP) $(BENCH_NODE)/package.json $(BENCH_NODE)/package-lock.json
 	@echo "Installing $(BENCH_NODE)/package-lock.json"
 	@$(NPM) --prefix $(BENCH_NODE) ci --silent --no-audit --no-fund
@@ -100,6 +107,16 @@ worker: setup ## Run the demo's Celery worker (needs REDIS_URL, as does the serv
 .PHONY: messages
 messages: services ## Bring the catalogs in themis/locale up to date, and compile them
 	$(PY) -m tests.messages
+
+## Write
+
+.PHONY: docs
+docs: $(DEV_STAMP) ## Build the site of the documentation in build/docs, and check its links
+	$(BIN)/sphinx-build -W -n -q -b html docs build/docs
+
+.PHONY: screenshots
+screenshots: services $(NODE_STAMP) ## Take the pictures of docs/images again
+	PY=$(PY) scripts/screenshots
 
 ## Measure
 
@@ -153,6 +170,10 @@ format: $(DEV_STAMP) ## Format Python and templates, mend what the linters can m
 	$(BIN)/ruff format .
 	git ls-files -z -- '*.html' | xargs -0 $(BIN)/djade --target-version 5.2
 
+.PHONY: hooks
+hooks: $(DEV_STAMP) ## Have git run linters, formatter and types before each commit
+	$(BIN)/pre-commit install
+
 .PHONY: types
 types: $(DEV_STAMP) ## Check the types of the Python code
 	$(BIN)/mypy
@@ -161,6 +182,10 @@ types: $(DEV_STAMP) ## Check the types of the Python code
 js: $(NODE_STAMP) ## Check the types of the JavaScript code and run its unit tests
 	@$(NPM) run --silent types
 	@$(WITH_NODE) node --test tests/js/*.test.js
+
+.PHONY: audit
+audit: $(AUDIT_STAMP) ## Look up all locked packages among the known vulnerabilities (asks PyPI and npm)
+	@$(WITH_NODE) scripts/audit $(PY) node "$$node_home/lib/node_modules/npm/bin/npm-cli.js"
 
 .PHONY: test-matrix
 test-matrix: ## Run the tests on the other supported Python (MATRIX_PYTHON=3.13) too

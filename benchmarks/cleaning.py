@@ -110,7 +110,7 @@ def notify(first: int, users: int) -> None:
     from themis.notifications import notify_user  # noqa: PLC0415
 
     while not select.select([sys.stdin], [], [], 0.005)[0]:
-        user = get_user_model()(pk=random.randrange(first, first + users))  # noqa: S311
+        user = get_user_model()(pk=random.randrange(first, first + users))  # noqa: S311 -- no secret
         at, began = time.time(), time.perf_counter()
         notify_user(user, "Beside")
         print(at, time.perf_counter() - began)

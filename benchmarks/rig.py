@@ -74,5 +74,5 @@ class Rig:
             "DATABASE_URL": url,
             "REDIS_URL": self.redis.url,
             "DJANGO_SECRET_KEY": "a secret of fifty characters, as Django wants one.",
-            "DJANGO_ALLOWED_HOSTS": "*",
+            "DJANGO_ALLOWED_HOSTS": "127.0.0.1,localhost",
         }

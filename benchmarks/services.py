@@ -28,8 +28,8 @@ def run_again(module: str) -> None:
             url = postgres.create_database("benchmark")
         environment = os.environ | {
             "DJANGO_SETTINGS_MODULE": "server.settings",
-            "DJANGO_SECRET_KEY": "not a secret",
-            "DJANGO_ALLOWED_HOSTS": "*",
+            "DJANGO_SECRET_KEY": "a secret of fifty characters, as Django wants one.",
+            "DJANGO_ALLOWED_HOSTS": "127.0.0.1,localhost",
             "DATABASE_URL": url,
             "REDIS_URL": redis.url,
             MEASURING: "1",

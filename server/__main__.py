@@ -19,4 +19,4 @@ if __name__ == "__main__":
 
     from server.launch import main
 
-    sys.exit(main())
+    sys.exit(main(sys.argv[1:]))

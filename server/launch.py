@@ -2,11 +2,13 @@
 What `python -m server`, and so `make run`, does.
 
 Bring the database up to date, create the demo users (only with DEBUG), then serve
-`asgi:application` with daphne on BIND (127.0.0.1) and PORT (8000).
+`asgi:application` with daphne on BIND (127.0.0.1) and PORT (8000). With `--prepared` it
+only serves: where several start at once, something else prepares for all of them.
 """
 
 from __future__ import annotations
 
+import argparse
 import os
 import signal
 import sys
@@ -101,14 +103,22 @@ def serve(host: str, port: int) -> int:
     return 0
 
 
-def main() -> int:
+def main(arguments: list[str]) -> int:
     """Prepare and serve; what a person can mend is said in one line."""
+    parser = argparse.ArgumentParser(prog="python -m server")
+    parser.add_argument(
+        "--prepared",
+        action="store_true",
+        help="the database is migrated and the static files are collected",
+    )
+    prepared = parser.parse_args(arguments).prepared
     environment.assume_development()
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "server.settings")
     try:
         host, port = address()
         django.setup()
-        prepare()
+        if not prepared:
+            prepare()
         return serve(host, port)
     except (ImproperlyConfigured, CommandError, DatabaseError) as error:
         print(f"{type(error).__name__}: {error}", file=sys.stderr)

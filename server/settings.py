@@ -1,13 +1,15 @@
 """
 Settings of the runnable project, all taken from the environment.
 
-Without any: SQLite, the in-process channel layer, and no start unless DEBUG is on.
+Without any: SQLite, the in-process channel layer, and no start unless DEBUG is on. What
+would be insecure is refused, too: see server.refusals.
 
-DJANGO_SECRET_KEY            required without DEBUG
+DJANGO_SECRET_KEY            required without DEBUG, and then 50 characters or more
 DJANGO_DEBUG                 1 or 0, default 0
 DJANGO_ALLOWED_HOSTS         host names separated by commas, required without DEBUG
 DJANGO_CSRF_TRUSTED_ORIGINS  origins (https://example.com) separated by commas
 DJANGO_HTTPS                 1 behind a proxy that ends TLS and sets X-Forwarded-Proto
+DJANGO_STATIC_ROOT           where static files are collected, default staticfiles
 DATABASE_URL                 default: SQLite in db.sqlite3
 REDIS_URL                    default: none; the channel layer stays in the process, and
                              Celery's tasks run where they are called
@@ -24,7 +26,7 @@ from typing import Any
 import dj_database_url
 from django.core.exceptions import ImproperlyConfigured
 
-from server import environment
+from server import environment, refusals
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 
@@ -40,6 +42,8 @@ if not SECRET_KEY:
             "DJANGO_DEBUG=1 to develop with a key that is not secret."
         )
     SECRET_KEY = "django-insecure-only-for-development"  # noqa: S105 - not secret
+elif not DEBUG:
+    refusals.refuse_weak_key(SECRET_KEY)
 
 # Empty under DEBUG means localhost, 127.0.0.1 and [::1]: Django's own rule.
 ALLOWED_HOSTS = environment.names("DJANGO_ALLOWED_HOSTS")
@@ -48,6 +52,8 @@ if not ALLOWED_HOSTS and not DEBUG:
         "DJANGO_ALLOWED_HOSTS is not set: list the host names this server answers "
         "to, separated by commas, or set DJANGO_DEBUG=1 to develop on localhost."
     )
+if not DEBUG:
+    refusals.refuse_unclear_hosts(ALLOWED_HOSTS)
 
 INSTALLED_APPS = [
     # Loads the Celery app before the demo's tasks ask for one.
@@ -220,15 +226,20 @@ AUTH_PASSWORD_VALIDATORS = [
 
 # Security
 
+HTTPS = environment.flag("DJANGO_HTTPS")
 CSRF_TRUSTED_ORIGINS = environment.names("DJANGO_CSRF_TRUSTED_ORIGINS")
+refusals.refuse_unsafe_origins(CSRF_TRUSTED_ORIGINS, https=HTTPS)
 SECURE_REFERRER_POLICY = "same-origin"
 
-if environment.flag("DJANGO_HTTPS"):
+if HTTPS:
     SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")
     SECURE_SSL_REDIRECT = True
     SECURE_HSTS_SECONDS = 30 * 24 * 60 * 60
     SESSION_COOKIE_SECURE = True
     CSRF_COOKIE_SECURE = True
+    # These ask for a promise on behalf of all subdomains, which browsers keep for
+    # weeks. Only who has the domain can give it, in the proxy.
+    SILENCED_SYSTEM_CHECKS = ["security.W005", "security.W021"]
 
 # Language and time
 
@@ -240,7 +251,9 @@ TIME_ZONE = "UTC"
 # Static files
 
 STATIC_URL = "static/"
-STATIC_ROOT = BASE_DIR / "staticfiles"
+STATIC_ROOT = Path(
+    environment.text("DJANGO_STATIC_ROOT", str(BASE_DIR / "staticfiles"))
+)
 STORAGES = {
     "default": {"BACKEND": "django.core.files.storage.FileSystemStorage"},
     "staticfiles": {

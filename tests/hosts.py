@@ -11,10 +11,12 @@ import sys
 import urllib.parse
 import urllib.request
 from http.cookiejar import CookieJar
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 import pytest
+from packaging.requirements import Requirement
 from websockets.sync.client import ClientConnection, connect
 from websockets.typing import Origin
 
@@ -37,7 +39,8 @@ class HostServer(PrivateProcess):
     def command(self) -> list[str]:
         address = f"127.0.0.1:{self.port}"
         manage = str(self._project.directory / "manage.py")
-        return [sys.executable, manage, "runserver", "--noreload", address]
+        python = self._project.interpreter
+        return [python, manage, "runserver", "--noreload", address]
 
     def environment(self) -> dict[str, str]:
         return self._project.environment
@@ -126,6 +129,7 @@ class Project:
         password = {"DJANGO_SUPERUSER_PASSWORD": Visitor.password}
         self.environment = kept | {"PYTHONPATH": str(self.site)} | password
         self.done: list[str] = []
+        self.interpreter = sys.executable
 
     def append(self, name: str, text: str) -> None:
         with (self.directory / name).open("a") as file:
@@ -143,9 +147,7 @@ class Project:
     def command(self, line: str) -> None:
         match shlex.split(line):
             case ["python", "-m", "pip", "install", "/path/to/themis"]:
-                # What it depends on is here already; nothing is downloaded.
-                offline = ["--no-deps", "--no-index", "--no-build-isolation"]
-                self.python("-m", "pip", "install", *offline, *self._to_site, str(ROOT))
+                self.install()
             case ["django-admin", *arguments]:
                 self.python("-m", "django", *arguments)
             case ["python", "manage.py", "runserver"]:
@@ -157,13 +159,15 @@ class Project:
             case _:
                 pytest.fail(f"No way to follow: {line}")
 
-    @property
-    def _to_site(self) -> list[str]:
-        return ["--target", str(self.site)]
+    def install(self) -> None:
+        # What it depends on is here already; nothing is downloaded.
+        offline = ["--no-deps", "--no-index", "--no-build-isolation"]
+        site = ["--target", str(self.site)]
+        self.python("-m", "pip", "install", *offline, *site, str(ROOT))
 
     def python(self, *arguments: str, fails: bool = False) -> str:
         ran = subprocess.run(
-            [sys.executable, *arguments],
+            [self.interpreter, *arguments],
             cwd=self.directory,
             env=self.environment,
             stdin=subprocess.DEVNULL,
@@ -186,3 +190,64 @@ class Project:
         self.command(
             "python manage.py createsuperuser --username ada --email ada@example.com"
         )
+
+
+class ProjectWithWheel(Project):
+    """One in a fresh environment, which has the wheel and only what that asks for."""
+
+    def __init__(self, directory: Path) -> None:
+        super().__init__(directory)
+        del self.environment["PYTHONPATH"]
+        home = directory.with_name("venv")
+        self._run("-m", "venv", "--without-pip", str(home))
+        (self.site,) = home.glob("lib/python*/site-packages")
+        self.interpreter = str(home / "bin" / "python")
+        for requirement in _required("django-themis"):
+            self._take_along(requirement)
+
+    def install(self) -> None:
+        built = self.directory.with_name("wheel")
+        self._run("-m", "hatchling", "build", "-t", "wheel", "-d", str(built), cwd=ROOT)
+        (wheel,) = built.glob("*.whl")
+        # pip itself looks whether all is there that the wheel asks for.
+        here = ["--python", self.interpreter]
+        self._run("-m", "pip", *here, "install", "--no-index", str(wheel))
+
+    def _take_along(self, name: str) -> None:
+        """Link what an installed distribution consists of, instead of a download."""
+        distribution = metadata.distribution(name)
+        tops = {path.parts[0] for path in distribution.files or ()}
+        for top in tops - {"..", "__pycache__"}:
+            link = self.site / top
+            if not link.exists():
+                link.symlink_to(Path(str(distribution.locate_file(top))).resolve())
+
+    def _run(self, *arguments: str, cwd: Path | None = None) -> None:
+        ran = subprocess.run(
+            [sys.executable, *arguments],
+            cwd=cwd or self.directory,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert ran.returncode == 0, ran.stdout + ran.stderr
+
+
+def _required(name: str, extra: str = "") -> set[str]:
+    """The distributions that one needs, and those that they need."""
+    found: set[str] = set()
+    waiting = [(name, extra)]
+    seen = set()
+    while waiting:
+        name, extra = wanted = waiting.pop()
+        if wanted in seen:
+            continue
+        seen.add(wanted)
+        for line in metadata.requires(name) or ():
+            requirement = Requirement(line)
+            if requirement.marker and not requirement.marker.evaluate({"extra": extra}):
+                continue
+            found.add(requirement.name)
+            extras = {"", *requirement.extras}
+            waiting += [(requirement.name, each) for each in extras]
+    return found

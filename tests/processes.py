@@ -78,6 +78,9 @@ class PrivateProcess:
         """The user to run as, if it is not the present one."""
         return None
 
+    def working_directory(self) -> Path:
+        return self.directory if self.owner() else ROOT
+
     def is_ready(self) -> bool:
         raise NotImplementedError
 
@@ -110,7 +113,7 @@ class PrivateProcess:
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,
-                cwd=self.directory if owner else ROOT,
+                cwd=self.working_directory(),
                 env=self.environment(),
                 # Ctrl-C at the test run is for the tests, which then stop this.
                 start_new_session=True,
@@ -306,7 +309,7 @@ class PostgresServer(PrivateProcess):
         # Each connection has a process in a session of its own.
         if not self.running:
             return []
-        return [self.pid, *_children_of(self.pid)]
+        return [self.pid, *children_of(self.pid)]
 
 
 class DaphneServer(PrivateProcess):
@@ -410,24 +413,11 @@ class NginxServer(PrivateProcess):
 
     def __init__(self, upstream: PrivateProcess, location: str) -> None:
         self._program = programs.require("nginx")
-        openssl = programs.require("openssl")
         super().__init__()
         self.plain_port = free_port()
         self._location = location.replace(":8000", f":{upstream.port}")
-        self._certificate = self.directory / "certificate.pem"
-        self._key = self.directory / "key.pem"
-        subprocess.run(
-            [
-                *[str(openssl), "req", "-x509", "-nodes", "-days", "2"],
-                *["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1"],
-                *["-subj", "/CN=127.0.0.1", "-addext", "subjectAltName=IP:127.0.0.1"],
-                *["-keyout", str(self._key), "-out", str(self._certificate)],
-            ],
-            check=True,
-            capture_output=True,
-        )
         # What its clients trust.
-        self.tls = ssl.create_default_context(cafile=self._certificate)
+        self.tls = make_certificate(self.directory)
 
     @property
     def url(self) -> str:
@@ -456,8 +446,8 @@ class NginxServer(PrivateProcess):
                 server {{
                     listen 127.0.0.1:{self.port} ssl;
                     listen 127.0.0.1:{self.plain_port};
-                    ssl_certificate {self._certificate};
-                    ssl_certificate_key {self._key};
+                    ssl_certificate {self.directory}/certificate.pem;
+                    ssl_certificate_key {self.directory}/key.pem;
                     {self._location}
                 }}
             }}
@@ -499,11 +489,27 @@ class CeleryWorker(PrivateProcess):
 
     def kill(self) -> None:
         """Also the processes of the pool, which would live on for a while."""
-        pool = _children_of(self.pid) if self.running else []
+        pool = children_of(self.pid) if self.running else []
         super().kill()
         for pid in pool:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
+
+
+def make_certificate(directory: Path) -> ssl.SSLContext:
+    """Make certificate.pem and key.pem for 127.0.0.1; what trusts them."""
+    certificate = directory / "certificate.pem"
+    subprocess.run(
+        [
+            *[str(programs.require("openssl")), "req", "-x509", "-nodes", "-days", "2"],
+            *["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1"],
+            *["-subj", "/CN=127.0.0.1", "-addext", "subjectAltName=IP:127.0.0.1"],
+            *["-keyout", str(directory / "key.pem"), "-out", str(certificate)],
+        ],
+        check=True,
+        capture_output=True,
+    )
+    return ssl.create_default_context(cafile=certificate)
 
 
 def manage(*arguments: str, env: Mapping[str, str]) -> str:
@@ -522,7 +528,7 @@ def manage(*arguments: str, env: Mapping[str, str]) -> str:
     return run.stdout
 
 
-def _children_of(parent: int) -> list[int]:
+def children_of(parent: int) -> list[int]:
     if Path("/proc/self/stat").exists():
         lines = []
         for stat in Path("/proc").glob("[0-9]*/stat"):

@@ -17,6 +17,7 @@ import json
 import os
 import re
 import shlex
+import shutil
 import subprocess
 import sys
 import unittest
@@ -52,9 +53,12 @@ from django.template import Context, Template
 from django.test import Client, RequestFactory
 from django.urls import reverse
 from django.utils import timezone
+from playwright.sync_api import Browser
 from pytest_django import Settings
 
 import server.security
+import themis.notifications
+import themis.test
 from demo.models import Report, Request, Task, Team
 from demo.tasks import notify_report_ready
 from realtime import origins
@@ -64,8 +68,9 @@ from realtime.operations import Operations
 from realtime.protocol import CloseCode
 from server import launch
 from tests import programs
-from tests.conftest import MakeDatabase, Serve, SignIn
-from tests.hosts import HostServer, Project, Visitor, next_state
+from tests.conftest import MakeDatabase, PageErrors, Serve, SignIn
+from tests.e2e.bells import OBSERVE, Bell
+from tests.hosts import HostServer, Project, ProjectWithWheel, Visitor, next_state
 from tests.processes import (
     ROOT,
     DaphneServer,
@@ -84,8 +89,10 @@ from themis.notifications import notify_user
 from themis.signals import notification_created
 from themis.test import assert_notified
 
-PAGES = ["README.md", "CHANGELOG.md", *(f"docs/{p.name}" for p in ROOT.glob("docs/*"))]
-PAGES = sorted(name for name in PAGES if name.endswith(".md"))
+PAGES = sorted(
+    str(path.relative_to(ROOT))
+    for path in [*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")]
+)
 
 
 # Reading the pages
@@ -158,6 +165,12 @@ def each(blocks: list[Block]) -> pytest.MarkDecorator:
 
 # Run by tests/faults/test_origins.py, with a real nginx.
 (PROXY,) = claim("nginx")
+# Run by tests/deploy/test_pages.py.
+(EXAMPLE,) = claim("example")
+(SECRET,) = claim("secret")
+(CERTIFICATE,) = claim("certificate")
+(KUBECTL,) = claim("kubectl")
+EXCERPTS = claim("excerpt")
 
 
 def table(page: str, *header: str) -> list[list[str]]:
@@ -672,6 +685,13 @@ def test_the_make_targets_exist(block: Block) -> None:
     assert {words[1] for words in asked} <= targets
 
 
+@each(claim("check"))
+def test_the_checks_can_be_asked_for(block: Block) -> None:
+    program, script, *arguments = shlex.split(block.text)
+    assert (program, script) == ("python", "manage.py")
+    call_command(*arguments, stdout=io.StringIO(), stderr=io.StringIO())
+
+
 @each(claim("daphne"))
 def test_the_daphne_command_parses(block: Block) -> None:
     program, *arguments = shlex.split(block.text)
@@ -777,6 +797,62 @@ def test_following_the_page_makes_a_bell_ring(
         assert 'data-unread="0"' in ada.get("/")
         host.stop()
         assert "Traceback" not in host.log
+
+
+def test_the_integration_has_ten_lines() -> None:
+    before, _ = _steps("README.md")
+    edits = [step for step in before if {"append", "write"} & step.options.keys()]
+    lines = [line for step in edits for line in step.text.splitlines() if line]
+    assert len(lines) == 10
+    assert "\nTen lines." in _read("README.md")
+
+
+@pytest.mark.once
+@pytest.mark.timeout(300)
+def test_the_wheel_alone_rings_a_bell_and_runs_the_hosts_tests(
+    browser: Browser,
+    page_errors: PageErrors,
+    processes: list[PrivateProcess],
+    tmp_path: Path,
+) -> None:
+    """In a fresh environment with nothing but what the wheel asks for."""
+    project = ProjectWithWheel(tmp_path / "project")
+    before, notify = _steps("README.md")
+    project.start_as_host()
+    for step in before:
+        follow(step, project)
+    project.add_ada()
+    look = "from importlib.util import find_spec as find; import themis, realtime"
+    found = project.python("-c", f"{look}; print(themis, realtime, find('pytest'))")
+    assert found.count(str(project.site)) == 2
+    assert found.split()[-1] == "None"
+
+    with HostServer(project) as host:
+        processes.append(host)
+        context = browser.new_context(base_url=host.url)
+        context.add_init_script(OBSERVE)
+        page_errors.watch(context)
+        page_errors.ignore("favicon.ico")
+        bell = Bell(context.new_page())
+        bell.page.goto("/admin/login/?next=/")
+        bell.page.fill("#id_username", "ada")
+        bell.page.fill("#id_password", Visitor.password)
+        bell.page.click("[type=submit]")
+        bell.expect_transport("open")
+        follow(notify, project)
+        bell.wait_for(lambda: bell.rung)
+        assert all(title in notify.text for title in bell.rung)
+        bell.expect_count(1)
+        context.close()
+        host.stop()
+        assert "Traceback" not in host.log
+
+    # "Hosts' tests" of the trigger pattern, with the models that they are about.
+    shutil.copytree(ROOT / "tests/pattern", project.directory / "tests/pattern")
+    project.write("demo/tracking.py", _read("demo/tracking.py"))
+    project.append("mysite/settings.py", 'INSTALLED_APPS += ["tests.pattern"]')
+    said = project.python("manage.py", "test", "tests.pattern.testcase")
+    assert re.search(r"^Ran 2 tests in .*\n\nOK$", said, re.MULTILINE), said
 
 
 @pytest.mark.once
@@ -1051,13 +1127,16 @@ def test_the_custom_properties_exist(block: Block) -> None:
     assert set_there <= _stylesheet_properties()
 
 
+(CONSOLE,) = claim("console")
+
+
 @each(claim("javascript"))
 @pytest.mark.once
 def test_the_script_hears_the_bell(block: Block, serve: Serve, sign_in: SignIn) -> None:
     one = serve()
     page = sign_in(one)
-    transport = "() => document.querySelector('themis-bell')?.transport"
-    wait_until(lambda: page.evaluate(transport) == "open")
+    page.wait_for_selector("themis-bell")
+    wait_until(lambda: page.evaluate(CONSOLE.text) == "open")
     page.evaluate(f"() => {{ {block.text} }}")
     notify = (
         "from themis.notifications import notify_user\n"
@@ -1126,12 +1205,13 @@ def test_preferences_are_some_that_the_api_takes(block: Block, client: Client) -
 # Tables
 
 
-REFERENCE = "docs/reference.md"
+def reference(page: str, *header: str) -> list[list[str]]:
+    return table(f"docs/reference/{page}.md", *header)
 
 
 def test_the_settings_are_those_of_the_code() -> None:
     told = {}
-    for name, default, *_ in table(REFERENCE, "Setting", "Default"):
+    for name, default, *_ in reference("settings", "Setting", "Default"):
         told[code(name)[0]] = ast.literal_eval(code(default)[0])
     actual = {}
     for member in vars(conf.Settings).values():
@@ -1141,8 +1221,34 @@ def test_the_settings_are_those_of_the_code() -> None:
     assert told == actual
 
 
+def test_every_public_name_is_told() -> None:
+    told = _read("docs/reference/python.md")
+    fields = [one.name for one in UserNotification._meta.fields if one.editable]
+    names = [*themis.notifications.__all__, *themis.test.__all__, *fields]
+    assert [one for one in names if not re.search(rf"\b{one}\b", told)] == []
+
+
+def test_the_commands_are_those_of_the_code() -> None:
+    told = re.findall(r"^\*\*`(\w+)", _read("docs/reference/commands.md"), re.MULTILINE)
+    code = ROOT.glob("themis/management/commands/[a-z]*.py")
+    assert sorted(told) == sorted(path.stem for path in code)
+
+
+def test_every_frame_is_shown() -> None:
+    shown = set(re.findall(r'"type": ?"(\w+)"', _read("docs/reference/protocol.md")))
+    examples = [json.loads(path.read_text()) for path in ROOT.glob("tests/wire/*.json")]
+    frames = {frame["type"] for frame in examples} - {"about:blank"}
+    assert shown == frames
+
+
+def test_every_habit_has_a_target() -> None:
+    targets = re.findall(r"^([a-z0-9-]+): .*## ", _read("Makefile"), re.MULTILINE)
+    told = re.findall(r"`(?:\w+=\w+ )?make ([^`]*)`", _read("CONTRIBUTING.md"))
+    assert set(targets) <= set(" ".join(told).split())
+
+
 def test_the_environment_is_that_of_the_server() -> None:
-    told = {code(row[0])[0] for row in table(REFERENCE, "Variable", "Default")}
+    told = {code(row[0])[0] for row in reference("settings", "Variable", "Default")}
     source = "".join(path.read_text() for path in ROOT.glob("server/*.py"))
     read = re.findall(r'environment\.\w+\(\s*"([A-Z_]+)"', source)
     assert told == {name for name in read if not name.startswith("THEMIS_")}
@@ -1152,7 +1258,7 @@ def test_the_environment_is_that_of_the_server() -> None:
 def test_the_endpoints_are_those_of_the_code(client: Client) -> None:
     client.force_login(User.objects.create_user("ada"))
     told = {}
-    for methods, path, name, *_ in table(REFERENCE, "Methods", "Path"):
+    for methods, path, name, *_ in reference("http", "Methods", "Path"):
         told[code(name)[0]] = (code(path)[0] if code(path) else "", methods)
     actual = {}
     for pattern in urls.urlpatterns:
@@ -1166,7 +1272,7 @@ def test_the_endpoints_are_those_of_the_code(client: Client) -> None:
 
 
 def test_the_parameters_of_the_list_are_those_of_the_code() -> None:
-    rows = table(REFERENCE, "Parameter", "Default")
+    rows = reference("http", "Parameter", "Default")
     told = {code(name)[0]: code(default) for name, default, *_ in rows}
     assert told.keys() == notifications.PARSERS.keys()
     assert told["limit"] == [str(notifications.DEFAULT_LIMIT)]
@@ -1174,14 +1280,14 @@ def test_the_parameters_of_the_list_are_those_of_the_code() -> None:
 
 
 def test_the_statuses_are_those_of_the_code() -> None:
-    told = {int(row[0]) for row in table(REFERENCE, "Status")}
+    told = {int(row[0]) for row in reference("http", "Status")}
     source = "".join(path.read_text() for path in ROOT.glob("themis/api/*.py"))
     used = set(re.findall(r"HTTPStatus\.([A-Z_]+)", source))
     assert told == {int(HTTPStatus[name]) for name in used - {"NOT_MODIFIED"}}
 
 
 def test_the_close_codes_are_those_of_both_sides() -> None:
-    rows = table(REFERENCE, "Close code")
+    rows = reference("protocol", "Close code")
     script = _read("static/themis/protocol.js")
     constants = re.search(r"CLOSE = Object\.freeze\(\{(.*?)\}", script, re.DOTALL)
     assert constants
@@ -1195,7 +1301,7 @@ def test_the_close_codes_are_those_of_both_sides() -> None:
 def test_the_metrics_are_those_of_the_code() -> None:
     told = [
         (code(name)[0], kind, "".join(code(label)), meaning)
-        for name, kind, label, meaning in table(REFERENCE, "Metric", "Type")
+        for name, kind, label, meaning in reference("operations", "Metric", "Type")
     ]
     assert told == [
         (one.name, one.type, one.label, one.meaning) for one in METRICS.values()
@@ -1203,7 +1309,7 @@ def test_the_metrics_are_those_of_the_code() -> None:
 
 
 def test_the_operations_are_those_of_the_code() -> None:
-    paths = {code(row[0])[0] for row in table(REFERENCE, "Path", "Answers")}
+    paths = {code(row[0])[0] for row in reference("operations", "Path", "Answers")}
     assert paths == set(Operations(None)._answers)
 
 
@@ -1232,7 +1338,7 @@ def test_a_line_of_the_log_is_the_one_that_stands_there(block: Block) -> None:
 def test_the_events_in_the_logs_are_those_of_the_code() -> None:
     told = {
         code(name)[0]: code(logger)[0]
-        for name, logger, *_ in table(REFERENCE, "Logged", "Logger")
+        for name, logger, *_ in reference("operations", "Logged", "Logger")
     }
     actual = {}
     for path in [*ROOT.glob("realtime/*.py"), *ROOT.glob("themis/*.py")]:
@@ -1256,14 +1362,16 @@ def test_what_prometheus_is_told_exists(block: Block) -> None:
 
 
 def test_the_levels_are_those_of_the_code() -> None:
-    told = {code(row[0])[0]: int(row[1]) for row in table(REFERENCE, "Level", "Weight")}
+    told = {
+        code(row[0])[0]: int(row[1]) for row in reference("python", "Level", "Weight")
+    }
     assert told == {level.value: level.weight for level in Level}
 
 
 def test_the_profile_is_that_of_the_model() -> None:
     told = {
         code(name)[0]: ast.literal_eval(code(default)[0])
-        for name, default, *_ in table(REFERENCE, "Field", "Default")
+        for name, default, *_ in reference("python", "Field", "Default")
     }
     hidden = {"id", "user", "pending"}
     profile = UserProfile()
@@ -1277,7 +1385,7 @@ def test_the_profile_is_that_of_the_model() -> None:
 def test_the_events_are_those_of_the_script() -> None:
     told = {
         code(name)[0]: code(properties)
-        for name, properties, *_ in table(REFERENCE, "Event")
+        for name, properties, *_ in reference("browser", "Event")
     }
     actual = {}
     for text in _read("static/themis/events.js").split("export class")[1:]:
@@ -1287,14 +1395,14 @@ def test_the_events_are_those_of_the_script() -> None:
 
 
 def test_the_attributes_are_those_of_the_template() -> None:
-    told = {code(row[0])[0] for row in table(REFERENCE, "Attribute")}
+    told = {code(row[0])[0] for row in reference("browser", "Attribute")}
     bell = re.search(r"<themis-bell ([^>]*)>", _read("templates/themis/bell.html"))
     assert bell
     assert told == set(re.findall(r"(data-[a-z-]+)=", bell[1]))
 
 
 def test_the_keys_are_those_of_the_list() -> None:
-    told = {key for row in table(REFERENCE, "Key") for key in code(row[0])}
+    told = {key for row in reference("browser", "Key") for key in code(row[0])}
     keys = re.findall(
         r'^  \["([a-z+]+)", "\w+"\],$', _read("static/themis/keys.js"), re.MULTILINE
     )
@@ -1304,7 +1412,7 @@ def test_the_keys_are_those_of_the_list() -> None:
 
 
 def test_what_a_device_does_is_what_its_element_says() -> None:
-    told = {code(row[0])[0] for row in table(REFERENCE, "`data-state`")}
+    told = {code(row[0])[0] for row in reference("browser", "`data-state`")}
     script = _read("static/themis/device.js")
     shapes = _read("static/themis/types.d.ts")
     states = re.search(r"type DeviceState = (.*);", shapes)
@@ -1312,15 +1420,57 @@ def test_what_a_device_does_is_what_its_element_says() -> None:
     known = {*re.findall(r'"(\w+)"', states[1]), "account"}
     texts = re.findall(r'data-text="([\w-]+)"', _read("templates/themis/_desktop.html"))
     assert told == known == set(texts) - {"turn-on", "turn-off", "failed"}
-    flags = {code(row[0])[0] for row in table(REFERENCE, "Flag")}
+    flags = {code(row[0])[0] for row in reference("browser", "Flag")}
     kept = re.findall(r'this\.#keep\("([\w-]+)"', script)
     assert flags == {f"themis:<data-user>:{flag}" for flag in kept}
 
 
 def test_the_custom_properties_are_those_of_the_stylesheet() -> None:
-    rows = table(REFERENCE, "Property")
+    rows = reference("css", "Property")
     told = {name for row in rows for name in code(row[0])}
     assert told == _stylesheet_properties()
+
+
+# Names, wherever they stand
+
+
+NAMES: dict[str, Callable[[], set[str]]] = {
+    # A setting, or a variable of the environment for the tests.
+    r"\bTHEMIS_[A-Z_]+\b": lambda: {
+        name
+        for folder in ("themis", "server", "tests")
+        for path in ROOT.glob(f"{folder}/**/*.py")
+        for name in re.findall(r'"(THEMIS_[A-Z_]+)"', path.read_text())
+    },
+    r"\bthemis\.[EW]\d{3}\b": lambda: {
+        *re.findall(r"themis\.[EW]\d{3}", _read("themis/checks.py"))
+    },
+    r"\bthemis:[a-z]+\b(?![:@])": lambda: {
+        *re.findall(r'"(themis:[a-z]+)"', _read("static/themis/events.js")),
+        *(f"themis:{pattern.name}" for pattern in urls.urlpatterns),
+    },
+    r"--themis-[a-z-]+": _stylesheet_properties,
+    r"\b44\d\d\b|\b4012\b|\b4503\b": lambda: {str(code.value) for code in CloseCode},
+}
+
+
+@pytest.mark.parametrize("shape", NAMES)
+def test_a_name_that_a_page_mentions_is_one_of_the_code(shape: str) -> None:
+    known = NAMES[shape]()
+    assert known
+    for page in PAGES:
+        assert {*re.findall(shape, _read(page))} <= known, page
+
+
+def test_what_the_log_says_is_what_the_code_says() -> None:
+    page = "docs/how-to/troubleshooting.md"
+    told = re.findall(r'(?:log|error) says "([^"]+)"', _read(page))
+    told += re.findall(r'^"([^"]+)"', _read(page), re.MULTILINE)
+    assert len(told) > 5
+    sources = [*ROOT.glob("themis/**/*.py"), *ROOT.glob("realtime/*.py")]
+    # Without the seams of a text that is written in several lines.
+    said = re.sub(r'"\s*\n\s*f?"', "", "".join(path.read_text() for path in sources))
+    assert [text for text in told if text not in said] == []
 
 
 # Links
@@ -1353,6 +1503,12 @@ def test_the_files_that_are_named_exist() -> None:
         text = _FENCE.sub("", _read(page))
         for name in re.findall(r"`((?:tests|demo|benchmarks|server)/[\w./]+)`", text):
             assert (ROOT / name).exists(), f"{page} names {name}"
+
+
+def test_the_map_of_the_house_is_true() -> None:
+    spans = re.findall(r"`([\w.-]+/[\w./-]*)`", _read("CONTRIBUTING.md"))
+    assert len(spans) > 30
+    assert [one for one in spans if not (ROOT / one).exists()] == []
 
 
 # The sum

@@ -1,6 +1,6 @@
 /*
  * The shapes that modules share, for the type checker and for readers: no browser loads
- * this. What goes over the wire is version 1 of the format (docs/reference.md).
+ * this. What goes over the wire is version 1 of the format (docs/reference/protocol.md).
  */
 
 type Bell = import("./bell.js").ThemisBellElement;

@@ -88,7 +88,7 @@ def main() -> int:
     launch.prepare = prepare_and_break
     # With DEBUG each connection keeps its last 9,000 queries, which looks like a leak.
     BaseDatabaseWrapper.queries_limit = 0
-    return launch.main()
+    return launch.main([])
 
 
 if __name__ == "__main__":

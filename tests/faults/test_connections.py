@@ -3,6 +3,7 @@ and everybody else, who must not notice.
 """
 
 import asyncio
+import contextlib
 import json
 import sqlite3
 import time
@@ -10,14 +11,17 @@ import urllib.request
 from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 from channels_redis.pubsub import RedisPubSubChannelLayer
+from websockets.asyncio.client import connect
+from websockets.exceptions import ConnectionClosed
 
 from realtime.groups import group_of
 from tests.clients import Page, sign_in
 from tests.conftest import MakeDatabase, Serve
-from tests.faults.cluster import NEVER
+from tests.faults.cluster import NEVER, THOROUGH
 from tests.faults.conftest import StartSender
 from tests.faults.failpoints import VARIABLE
 from tests.faults.probes import FaultyServer, FaultyUvicorn, holdings_of
@@ -340,6 +344,104 @@ def annoy(url: str, cookie: str, data: bytes) -> int | None:
         stranger.state()
         stranger.send(data)
         return stranger.close_code()
+
+
+# Handshakes of each kind that is refused, in each of two rounds, and how many at once.
+REFUSED = 1_000 if THOROUGH else 12
+AT_ONCE = 20
+
+
+async def knock(
+    server: FaultyServer, cookie: str, *, origin: str | None = None, query: str = ""
+) -> int | None:
+    """Open a socket that is refused; the code that it is closed with."""
+    address: Any = origin or server.url
+    async with connect(
+        f"{server.websocket_url}?{query}",
+        origin=address,
+        additional_headers={"Cookie": cookie},
+        compression=None,
+        proxy=None,
+        ping_interval=None,
+    ) as socket:
+        with contextlib.suppress(ConnectionClosed):
+            while True:
+                await socket.recv()
+        return socket.close_code
+
+
+async def leave_half_way(server: FaultyServer) -> None:
+    """Hang up in the middle of a handshake."""
+    address = urlsplit(server.url)
+    _, writer = await asyncio.open_connection(address.hostname, address.port)
+    writer.write(b"GET /ws/notifications/ HTTP/1.1\r\nUpgrade: websocket\r\nHos")
+    writer.close()
+    await writer.wait_closed()
+
+
+class TestRefusedHandshakes:
+    async def test_leave_nothing_and_hold_up_nobody(
+        self, redis_server: RedisServer, serve: Serve, kind: type[FaultyServer]
+    ) -> None:
+        server = start(serve, redis_server, kind)
+        adas, graces = sign_in(server), sign_in(server, "grace")
+        doors = asyncio.Semaphore(AT_ONCE)
+
+        async def refuse_one() -> None:
+            async with doors:
+                evil = "https://evil.example"
+                assert await knock(server, adas, origin=evil) == 4403
+                assert await knock(server, "") == 4401
+                assert await knock(server, "sessionid=" + "0" * 32) == 4401
+                assert await knock(server, adas, query="since=x&epoch=e") == 4400
+                await leave_half_way(server)
+
+        async def refuse_many() -> None:
+            async with asyncio.TaskGroup() as group:
+                for _ in range(REFUSED):
+                    group.create_task(refuse_one())
+
+        async with Page(server, graces) as page:
+            pushes = Pushes(redis_server, page.frames[0], USER_KEYS["grace"])
+            latencies: list[float] = []
+            quiet = asyncio.Event()
+
+            async def measure() -> None:
+                while not quiet.is_set():
+                    sent = await pushes.send()
+                    await await_until(
+                        lambda: page.mirror.revision == pushes.revision, within=30
+                    )
+                    latencies.append(time.monotonic() - sent)
+
+            # What is used for the first time is not what is left behind.
+            await refuse_many()
+            await await_until(lambda: server.numbers()["sockets"] == 1)
+            before = await asyncio.to_thread(holdings_of, server)
+            measuring = asyncio.create_task(measure())
+            await refuse_many()
+            # Who is welcome comes in all the same.
+            async with Page(server, adas) as another:
+                assert another.frames[0]["type"] == "snapshot"
+            quiet.set()
+            await measuring
+
+            def is_left() -> bool:
+                after = holdings_of(server)
+                same = (after.tasks, after.sockets) == (before.tasks, before.sockets)
+                return not same or after.files > before.files
+
+            await await_until(lambda: not is_left(), within=40)
+            after = await asyncio.to_thread(holdings_of, server)
+            grown = (after.memory - before.memory) / MIB
+            print(  # noqa: T201 -- a figure for who asks
+                f"{server.name}: {5 * REFUSED} refused handshakes, grown by "
+                f"{grown:.1f} MiB; {len(latencies)} pushes to a neighbour, "
+                f"worst {max(latencies) * 1000:.0f} ms"
+            )
+            assert grown < 4
+            assert max(latencies) < BUSY
+            await pushes.close()
 
 
 class TestOneWhoIsStuck:

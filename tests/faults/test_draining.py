@@ -182,7 +182,7 @@ class StayingPage(Page):
             else:
                 wait = min(30, 2**failures)
                 failures += 1
-            await asyncio.sleep(random.uniform(0.25, max(wait, 0.25)))  # noqa: S311
+            await asyncio.sleep(random.uniform(0.25, max(wait, 0.25)))  # noqa: S311 -- no secret
 
     async def _end_of_socket(self) -> None:
         assert self._reading is not None

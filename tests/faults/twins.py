@@ -50,7 +50,7 @@ class _Twin:
                         await self._take(json.loads(text), socket)
             self._tell("backoff")
             longest = _WAITS[min(failures, len(_WAITS) - 1)]
-            await asyncio.sleep(random.uniform(_WAITS[0], longest))  # noqa: S311
+            await asyncio.sleep(random.uniform(_WAITS[0], longest))  # noqa: S311 -- no secret
             failures += 1
 
     @property

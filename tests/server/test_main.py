@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from tests.processes import ROOT, free_port
+from tests.server.test_settings import PRODUCTION
 from tests.waiting import wait_until
 
 pytestmark = pytest.mark.once
@@ -143,7 +144,7 @@ def test_an_impossible_port_is_said_in_one_line(port: str, starts: Starts) -> No
 
 
 def test_without_debug_there_are_no_demo_users(starts: Starts) -> None:
-    run = starts(DJANGO_SECRET_KEY="x" * 50, DJANGO_ALLOWED_HOSTS="127.0.0.1")
+    run = starts(**PRODUCTION | {"DJANGO_ALLOWED_HOSTS": "127.0.0.1"})
     run.wait_until_ready()
     page = run.get("/")
     assert "Sign in as ada" not in page

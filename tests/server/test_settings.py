@@ -12,8 +12,9 @@ from tests.processes import ROOT
 
 pytestmark = pytest.mark.once
 
+KEY = "of this test alone, and long enough for the server"
 PRODUCTION = {
-    "DJANGO_SECRET_KEY": "x" * 50,
+    "DJANGO_SECRET_KEY": KEY,
     "DJANGO_ALLOWED_HOSTS": "themis.example, www.themis.example",
 }
 DEVELOPMENT = {"DJANGO_DEBUG": "1"}
@@ -55,7 +56,7 @@ def test_without_debug_a_key_and_hosts_are_required() -> None:
     assert "ImproperlyConfigured: DJANGO_SECRET_KEY is not set" in without_key
     assert "DJANGO_DEBUG=1" in without_key
 
-    without_hosts = refusal(DJANGO_SECRET_KEY="x" * 50)
+    without_hosts = refusal(DJANGO_SECRET_KEY=KEY)
     assert "ImproperlyConfigured: DJANGO_ALLOWED_HOSTS is not set" in without_hosts
     assert "DJANGO_DEBUG=1" in without_hosts
 
@@ -80,7 +81,7 @@ def test_debug_needs_nothing_else() -> None:
 def test_production() -> None:
     values = settings(**PRODUCTION, DJANGO_CSRF_TRUSTED_ORIGINS="https://a.example")
     assert values["DEBUG"] is False
-    assert values["SECRET_KEY"] == "x" * 50
+    assert values["SECRET_KEY"] == KEY
     assert values["ALLOWED_HOSTS"] == ["themis.example", "www.themis.example"]
     assert values["CSRF_TRUSTED_ORIGINS"] == ["https://a.example"]
     assert "SECURE_PROXY_SSL_HEADER" not in values
@@ -91,6 +92,12 @@ def test_https_behind_a_proxy() -> None:
     assert values["SECURE_PROXY_SSL_HEADER"] == ["HTTP_X_FORWARDED_PROTO", "https"]
     assert values["SESSION_COOKIE_SECURE"] is True
     assert values["CSRF_COOKIE_SECURE"] is True
+
+
+def test_static_files_are_collected_where_the_environment_says() -> None:
+    assert settings(**DEVELOPMENT)["STATIC_ROOT"] == str(ROOT / "staticfiles")
+    values = settings(**PRODUCTION, DJANGO_STATIC_ROOT="/srv/static")
+    assert values["STATIC_ROOT"] == "/srv/static"
 
 
 @pytest.mark.parametrize(
@@ -130,7 +137,7 @@ def test_sqlite_by_default() -> None:
 
 def test_another_sqlite_file_is_opened_the_same_way() -> None:
     database = settings(**DEVELOPMENT, DATABASE_URL="sqlite:////tmp/other.sqlite3")
-    assert database["DATABASES"]["default"]["NAME"] == "/tmp/other.sqlite3"  # noqa: S108
+    assert database["DATABASES"]["default"]["NAME"] == "/tmp/other.sqlite3"  # noqa: S108 -- only a name
     options = database["DATABASES"]["default"]["OPTIONS"]
     assert options["transaction_mode"] == "IMMEDIATE"
 

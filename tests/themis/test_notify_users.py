@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from datetime import timedelta
 from typing import Any
 
+import django
 import pytest
 from django.contrib.auth.models import AnonymousUser, Group, User
 from django.db import connection, transaction
@@ -223,7 +224,9 @@ class TestBells:
         users = make_users(10)
         with transactions() as begun:
             notify_users(User.objects.all(), "Title")
-        assert len(begun) == 3 + 3, "the mailboxes and the rows of each chunk"
+        # For the mailboxes, Django 5.2 begins one where one INSERT needs none.
+        mailboxes = 3 if django.VERSION < (6, 1) else 0
+        assert len(begun) == 3 + mailboxes, "one for the rows of each chunk"
         assert [change.user_key for change in sent] == [str(user.pk) for user in users]
         for change in sent:
             assert (change.since, change.revision, change.unread) == (0, 1, 1)
