@@ -674,6 +674,15 @@ def test_the_postgres_and_redis_settings_work(
     assert asyncio.run(to_itself()) == {"type": "hello"}
 
 
+@each(claim("run", **{"in": "threads"}))
+def test_the_last_middleware_is_only_synchronous(block: Block) -> None:
+    middleware = run(block, {})["stay_in_thread"]
+    view = object()
+    assert middleware(view) is view
+    # As Django asks it.
+    assert not getattr(middleware, "async_capable", False)
+
+
 # Commands, and what they print
 
 

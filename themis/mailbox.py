@@ -18,17 +18,17 @@ from django.db import OperationalError
 from django.db.models import Q, QuerySet
 from django.utils import timezone
 
-from themis import holding, queries, revisions
+from themis import holding, revisions
 from themis.conf import settings
 from themis.events import Changes, Snapshot
 from themis.holding import hold, rewrite
 from themis.models import Mailbox, Tombstone, UserNotification, is_listed
 from themis.queries import (
     database,
-    newest,
     on_wire,
     plain,
     plain_profiles,
+    read_window,
     refill,
 )
 from themis.revisions import Box
@@ -109,16 +109,12 @@ def _snapshot(box: Box, using: str) -> Snapshot:
         epoch=box.epoch,
         revision=box.revision,
         unread=box.unread,
-        items=list(_newest_of(box, now, using)[: queries.WINDOW]),
+        items=read_window(box.user, box.revision, now, using),
         now=now,
         poll_interval=settings.poll_interval,
         desktop=box.desktop,
         next_expiry_at=box.next_expiry_at,
     )
-
-
-def _newest_of(box: Box, now: datetime, using: str) -> QuerySet[UserNotification]:
-    return newest(box.user, now, using).filter(created_revision__lte=box.revision)
 
 
 def _changes(box: Box, since: int, using: str) -> Changes | None:
@@ -142,7 +138,7 @@ def _changes(box: Box, since: int, using: str) -> Changes | None:
     gone = [row.pk for row in rows if not row.is_listed_at(now)]
     # What left the mailbox and came back is not gone.
     removed = sorted({*buried, *gone}.difference(row.pk for row in items))
-    window = partial(_newest_of, box, now, using)
+    window = partial(read_window, box.user, box.revision, now, using)
     is_settled = partial(revisions.is_at, box.revision, box.user, using)
     items = refill(items, len(removed), window, is_settled)
     still = Mailbox.objects.using(using).filter(

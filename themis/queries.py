@@ -6,16 +6,27 @@ from collections.abc import Callable
 from datetime import datetime
 from typing import Any
 
-from django.db import router
-from django.db.models import QuerySet
+from django.db import connections, router
+from django.db.models import BooleanField, DateTimeField, Field, ForeignKey, QuerySet
 
 from themis.models import UserNotification, UserProfile, is_listed
+from themis.statements import run, to_key, to_moment
 
 # How many items a page holds without asking for more.
 WINDOW = 20
 
 SOURCE = ("source_app", "source_model", "source_id")
 TEXT = ("level", "title", "message", "url")
+
+_FIELDS = UserNotification._meta.concrete_fields
+_NAMES = [field.attname for field in _FIELDS]
+# What each page begins with, and what has moved up where something was removed.
+_WINDOW = f"""
+SELECT {", ".join(_NAMES)} FROM themis_usernotification
+WHERE user_id IN (%(users)s) AND created_revision <= %(revision)s
+    AND dismissed_at IS NULL AND (expires_at IS NULL OR expires_at > %(now)s)
+ORDER BY created_revision DESC, id DESC LIMIT {WINDOW}
+"""  # noqa: S608 -- of constants
 
 
 def database() -> str:
@@ -44,10 +55,36 @@ def newest(user: Any, now: datetime, using: str) -> QuerySet[UserNotification]:
     return rows.order_by("-created_revision", "-id")
 
 
+def read_window(
+    user: Any, revision: int, now: datetime, using: str
+) -> list[UserNotification]:
+    """Return the first `WINDOW` of the `newest` that there were at *revision*."""
+    rows = run(_WINDOW, [user], using, revision=revision, now=now)
+    if connections[using].vendor == "sqlite":
+        rows = [
+            tuple(_to_python(*pair, using) for pair in zip(_FIELDS, row, strict=True))
+            for row in rows
+        ]
+    return [UserNotification.from_db(using, _NAMES, row) for row in rows]
+
+
+def _to_python(field: Field[Any, Any], value: Any, using: str) -> Any:
+    """Return a value as Python code knows it; SQLite has few types."""
+    match field:
+        case DateTimeField():
+            return to_moment(value, using)
+        case BooleanField():
+            return bool(value)
+        case ForeignKey():
+            return to_key(value)
+        case _:
+            return value
+
+
 def refill(
     items: list[UserNotification],
     removed: int,
-    newest_first: Callable[[], QuerySet[UserNotification]],
+    newest_first: Callable[[], QuerySet[UserNotification] | list[UserNotification]],
     is_settled: Callable[[], bool],
 ) -> list[UserNotification]:
     """

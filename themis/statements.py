@@ -1,7 +1,7 @@
 """Statements written by hand: how they get their parameters.
 
-Only what runs for each notification or poll is written by hand, because the ORM takes
-ten times as long to build it as the database to run it. SQLite and PostgreSQL
+Only what runs for each notification, poll or handshake is written by hand, because the
+ORM takes ten times as long to build it as the database to run it. SQLite and PostgreSQL
 understand all of it.
 """
 
