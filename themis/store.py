@@ -176,8 +176,7 @@ def _insert(
             user_id=to_key(owner),
             created_revision=revision,
             revision=revision,
-            pending=not held,
-            **internal,
+            **({"pending": not held} | internal),
         )
         for pk, owner, revision in run(statement, users, using, **parameters)
     ]
