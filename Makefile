@@ -142,7 +142,8 @@ bench-report: $(DEV_STAMP) ## Write the table and the plots of docs/benchmarks.m
 ## Check
 
 .PHONY: test
-test: services lint types js ## Run everything: linters, types, JavaScript, the tests on both databases
+test: services $(NODE_STAMP) ## Run everything: linters, types, JavaScript, the tests on both databases
+	@$(MAKE) --jobs=2 lint types js
 	scripts/test-all $(PY) $(ARGS)
 
 .PHONY: quick

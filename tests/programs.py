@@ -28,11 +28,15 @@ _CHROMIUM_ON_MACOS = (
 @functools.cache
 def find(program: str) -> Path | None:
     """The path of `program`, or None. PostgreSQL is also looked for outside the PATH,
-    where Debian and Homebrew keep it, the newest version first.
+    where Debian and Homebrew keep it, the newest version first. Where there is no
+    chromium-headless-shell, chromium does its work.
     """
     if program == "chromium":
         found = next(filter(None, map(shutil.which, _CHROMIUM_NAMES)), None)
         candidates = [Path(found)] if found else [Path(p) for p in _CHROMIUM_ON_MACOS]
+    elif program == "chromium-headless-shell":
+        found = shutil.which(program)
+        return Path(found) if found else find("chromium")
     elif program in {"postgres", "initdb"}:
         candidates = [directory / program for directory in _postgres_directories()]
     else:

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Protocol
 
 import pytest
-from playwright.sync_api import Browser, expect
+from playwright.sync_api import Browser, BrowserType, expect
 
 from tests import programs
 from tests.balancer import Balancer
@@ -102,18 +102,17 @@ def proxy(site: Site) -> Iterator[Proxy]:
 
 
 @pytest.fixture(scope="session")
-def caching_browser(browser: Browser) -> Iterator[Browser]:
+def caching_browser(_chromium: BrowserType) -> Iterator[Browser]:
     """One that keeps pages in its back/forward cache, which Playwright switches off.
 
     Of page.go_back() only wait_until="commit" comes back, as nothing is loaded.
     """
-    caching = browser.browser_type.launch(
+    with _chromium.launch(
         executable_path=programs.require("chromium"),
         args=CHROMIUM_FLAGS,
         ignore_default_args=["--disable-back-forward-cache"],
-    )
-    yield caching
-    caching.close()
+    ) as caching:
+        yield caching
 
 
 class Visit(Protocol):

@@ -4,7 +4,7 @@ import re
 from typing import Any
 
 import pytest
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Browser, Page, expect
 
 from tests.conftest import PageErrors
 from tests.e2e.bells import Bell
@@ -14,6 +14,13 @@ from tests.e2e.test_accessibility import APPEARANCES, check_by_axe
 from tests.waiting import wait_until
 
 PREFERENCES = "/notifications/preferences/"
+
+
+@pytest.fixture
+def browser(whole_browser: Browser) -> Browser:
+    """What shows notifications beside its window, as well as pages."""
+    return whole_browser
+
 
 # The browser's own Notification, told of to the test; and a window that the person has
 # turned away from, which a page of Playwright's never is by itself.

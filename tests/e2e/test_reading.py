@@ -1,11 +1,8 @@
 """Reading: one, all, and opening what a notification is about."""
 
-from collections.abc import Iterator
-
 import pytest
 from playwright.sync_api import Browser, Page, Route, expect
 
-from tests import programs
 from tests.conftest import PageErrors
 from tests.e2e.bells import LISTEN, OBSERVE, Bell
 from tests.e2e.conftest import Visit, on_both_sites, on_embedded_site
@@ -335,23 +332,12 @@ def test_10_without_an_address_it_is_shown_on_the_list(
     assert site.unread(ada) == []
 
 
-@pytest.fixture
-def browser_with_page_cache(browser: Browser) -> Iterator[Browser]:
-    """Playwright switches the back/forward cache off; people have it on."""
-    with browser.browser_type.launch(
-        executable_path=programs.require("chromium"),
-        args=["--no-sandbox", "--disable-gpu", "--disable-quic"],
-        ignore_default_args=["--disable-back-forward-cache"],
-    ) as cached:
-        yield cached
-
-
 def test_11_back_finds_the_row_read_and_the_socket_live(
-    site: Site, browser_with_page_cache: Browser, page_errors: PageErrors
+    site: Site, caching_browser: Browser, page_errors: PageErrors
 ) -> None:
     ada = site.person("ada")
     site.notify(ada, "Go", "Stay", url="/tasks/")
-    context = browser_with_page_cache.new_context(base_url=site.url)
+    context = caching_browser.new_context(base_url=site.url)
     page_errors.watch(context)
     context.add_init_script(OBSERVE + _PERSISTED)
     context.add_cookies([{"name": "sessionid", "value": ada.session, "url": site.url}])

@@ -112,8 +112,9 @@ def test_26_a_crowd_that_is_sent_away_comes_back_spread_out(
     for socket in sockets[:20]:
         socket.send('{"type": "restart", "retry_ms": 4000}')
         socket.close(code=4012)
-    wait_until(lambda: page.evaluate("crowd.every(({ state }) => state === 'backoff')"))
-    wait_until(lambda: page.evaluate("crowd.every(({ state }) => state === 'open')"))
+    # On a busy machine the first is back before the last has gone.
+    is_open = "crowd.every(({ state }) => state === 'open')"
+    wait_until(lambda: page.evaluate(is_open) and len(came) == 40)
     waits = sorted(at - told for at in came[20:])
     assert len(waits) == 20
     assert waits[0] >= 0.25

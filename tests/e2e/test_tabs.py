@@ -3,6 +3,7 @@
 import contextlib
 from collections.abc import Callable
 
+import pytest
 from playwright.sync_api import Browser, Error, expect
 
 from tests.conftest import PageErrors
@@ -23,6 +24,12 @@ def another_tab(bell: Bell, path: str = "/") -> Bell:
 def three_tabs(visit: Visit, person: Person, proxy: Proxy) -> list[Bell]:
     first = visit(person, at=proxy)
     return [first, another_tab(first), another_tab(first)]
+
+
+@pytest.fixture
+def browser(whole_browser: Browser) -> Browser:
+    """Where a tab that stands still leaves the others their time."""
+    return whole_browser
 
 
 def freeze(bell: Bell) -> Callable[[], object]:
