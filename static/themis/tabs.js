@@ -244,6 +244,8 @@ export class Tabs {
     switch (message.type) {
       case "ping":
         this.#answer(message.position);
+        // Somebody else asks already, and takes over: two at once would be two connections.
+        if (this.#asked) this.#question.set(ANSWER * (QUESTIONS + 1 + this.#clock.random()));
         if (message.session !== this.#session) this.#holder.onNewcomer(message.session);
         break;
       case "pong":

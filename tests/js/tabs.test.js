@@ -211,6 +211,24 @@ describe("tabs", () => {
     assert.equal(leader.tabs.isLeader, true);
   });
 
+  it("don't take the lead from a frozen one both at once", async () => {
+    const { leader, follower } = await openTwo();
+    const third = open();
+    await settle();
+    leader.channel.isFrozen = true;
+    leader.page.visibilityState = "hidden";
+    // What the two say crosses on its way.
+    for (const { channel } of [follower, third]) {
+      const take = channel.take.bind(channel);
+      channel.take = (data) => clock.setTimeout(() => take(data), 50);
+    }
+    let drawn = 0;
+    clock.random = () => (drawn++ % 2) / 2;
+    await clock.advance(60_000);
+    const leads = [...follower.told, ...third.told].filter((what) => what === "lead");
+    assert.deepEqual(leads, ["lead"]);
+  });
+
   it("leave a leader alone that answers, however long", async () => {
     const { leader, follower } = await openTwo();
     await clock.advance(600_000);
