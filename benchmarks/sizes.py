@@ -100,6 +100,8 @@ SIZES = {
         polling_users=50,
         calls=200,
     ),
+    # For the work "memory", at length: what idle sockets cost a server.
+    "idle": replace(_GROWING, idle=(10_000,), idle_seconds=120),
     "tiny": Size(
         rounds=1,
         handshakes=(10,),
