@@ -32,6 +32,7 @@ COPY --from=build --chown=themis:themis /srv/static /srv/static
 WORKDIR /srv/themis
 # A number, by which Kubernetes knows that it is not root.
 USER 10001
-ENV BIND=0.0.0.0 PORT=8000 DJANGO_STATIC_ROOT=/srv/static
+# Without a key it refuses to start, rather than take itself for a developer's.
+ENV DJANGO_DEBUG=0 BIND=0.0.0.0 PORT=8000 DJANGO_STATIC_ROOT=/srv/static
 EXPOSE 8000
 CMD ["python", "-m", "server", "--prepared"]

@@ -112,7 +112,8 @@ def main(arguments: list[str]) -> int:
         help="the database is migrated and the static files are collected",
     )
     prepared = parser.parse_args(arguments).prepared
-    environment.assume_development()
+    if not prepared:
+        environment.assume_development()
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "server.settings")
     try:
         host, port = address()

@@ -52,7 +52,7 @@ def refuse_unsafe_origins(origins: list[str], *, https: bool) -> None:
     """Refuse pages of everybody, and, behind TLS, those that came without it."""
     for origin in origins:
         scheme, separator, host = origin.partition("://")
-        if not separator or host.partition(":")[0] in {"", "*"}:
+        if not separator or "/" in host or host.partition(":")[0] in {"", "*"}:
             raise ImproperlyConfigured(
                 f"DJANGO_CSRF_TRUSTED_ORIGINS has {origin!r}: write origins as "
                 "https://example.com, or https://*.example.com for all below it."

@@ -16,7 +16,7 @@ import time
 import django
 from django.core.exceptions import ImproperlyConfigured
 from django.core.management import call_command
-from django.db import DatabaseError, connections
+from django.db import DatabaseError, InterfaceError, connections
 
 from server import environment
 
@@ -31,7 +31,7 @@ def clean_up() -> bool:
     """Run the command; whether it came to its end."""
     try:
         call_command("cleanup_notifications")
-    except DatabaseError:
+    except (DatabaseError, InterfaceError):
         logger.exception("The clean-up failed; it is tried again.")
         return False
     finally:
@@ -50,7 +50,6 @@ def interval() -> int:
 
 def main() -> int:
     """Clean up for ever; what a person can mend is said in one line."""
-    environment.assume_development()
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "server.settings")
     try:
         seconds = interval()

@@ -15,6 +15,6 @@ def stay_in_thread(get_response: GetResponse) -> GetResponse:
 
     Under ASGI, Django goes to a thread and back twice for each middleware that could do
     without one, which Django's own say they could. Where the last can't, those before
-    it are called in that thread.
+    it are called in that thread. An async view keeps the thread waiting meanwhile.
     """
     return get_response

@@ -7,6 +7,7 @@ does what `hold`, `store` and `count` do, and a test compares them.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Collection
 from typing import Any
 
@@ -20,7 +21,12 @@ from themis.models import UserNotification
 from themis.preferences import minimums_above
 from themis.revisions import Bump, Count
 from themis.statements import run
-from themis.transactions import is_isolated, is_undefined
+from themis.transactions import is_isolated, is_unusable
+
+logger = logging.getLogger("themis")
+
+# Aliases of databases in which this process has missed the function.
+_closed: set[str] = set()
 
 _STORE = """
 SELECT id, epoch, revision, unread, desktop, next_expiry_at FROM themis_store_1(
@@ -50,6 +56,7 @@ def leads_to(users: Collection[Any], draft: Draft, using: str) -> bool:
         and not draft.deduplicate
         # Its statements must see what was committed while it waited for the lock.
         and not is_isolated(connection)
+        and using not in _closed
     )
 
 
@@ -66,7 +73,7 @@ def store_at_once(draft: Draft, user: Any, using: str) -> list[UserNotification]
 
     Returns:
         The row; nothing if the user does not want it; None, and nothing is written, if
-        there is no mailbox yet, or no function, as migrations have not run.
+        there is no mailbox yet, or no function that this role may call.
 
     Raises:
         OperationalError: the mailbox was not to be had in half a second.
@@ -84,8 +91,14 @@ def store_at_once(draft: Draft, user: Any, using: str) -> list[UserNotification]
             wait_ms=holding.HOLDING_WAIT_MS,
         )
     except ProgrammingError as error:
-        if not is_undefined(error):
+        if not is_unusable(error):
             raise
+        _closed.add(using)
+        logger.warning(
+            "Each notify_user takes five more round trips: %s",
+            str(error).partition("\n")[0],
+            extra={"event": "no_function"},
+        )
         return None
     for pk, epoch, revision, unread, desktop, next_expiry_at in answer:
         if pk is None:

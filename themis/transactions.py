@@ -11,7 +11,8 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 from django.http import HttpResponseBase
 
 _LOCK_TIMEOUT = "55P03"
-_UNDEFINED_FUNCTION = "42883"
+# undefined_function, and insufficient_privilege, which a table's owner has to grant.
+_UNUSABLE = frozenset({"42883", "42501"})
 # PostgreSQL: lock_not_available, serialization_failure, deadlock_detected, and
 # query_canceled, which is also the end of `limited_wait`.
 _CONTENDED = frozenset({_LOCK_TIMEOUT, "40001", "40P01", "57014"})
@@ -50,9 +51,9 @@ def is_lock_timeout(error: BaseException) -> bool:
     return getattr(error.__cause__, "sqlstate", None) == _LOCK_TIMEOUT
 
 
-def is_undefined(error: BaseException) -> bool:
-    """Tell whether *error* means that PostgreSQL has no such function."""
-    return getattr(error.__cause__, "sqlstate", None) == _UNDEFINED_FUNCTION
+def is_unusable(error: BaseException) -> bool:
+    """Tell whether *error* means that PostgreSQL has no such function for this role."""
+    return getattr(error.__cause__, "sqlstate", None) in _UNUSABLE
 
 
 def is_awaited(using: str) -> bool:

@@ -202,7 +202,7 @@ export class Tabs {
       this.#asked += 1;
       this.#question.set(ANSWER);
     }
-    this.#post({ type: "ping", position: this.#holder.position() });
+    this.#post({ type: "ping", isHidden: !this.#isSeen, position: this.#holder.position() });
   }
 
   #steal() {
@@ -245,7 +245,7 @@ export class Tabs {
       case "ping":
         this.#answer(message.position);
         // Somebody else asks already, and takes over: two at once would be two connections.
-        if (this.#asked) this.#question.set(ANSWER * (QUESTIONS + 1 + this.#clock.random()));
+        if (this.#asked && !message.isHidden) this.#question.set(ANSWER * (QUESTIONS + 1 + this.#clock.random()));
         if (message.session !== this.#session) this.#holder.onNewcomer(message.session);
         break;
       case "pong":

@@ -238,7 +238,7 @@ type Wish = "wake" | "refresh" | "expire" | "check";
 
 /** What tabs tell each other. A `term` is the leader's: who led later has a higher one. */
 type TabMessage =
-  | { type: "ping"; position: Position }
+  | { type: "ping"; isHidden: boolean; position: Position }
   | { type: "pong"; term: number; isHidden: boolean; frame: StateFrame | null; transport: Transport }
   | { type: "transport"; term: number; transport: Transport }
   | { type: "frame"; term?: number; frame: StateFrame }

@@ -24,7 +24,6 @@ VARIABLES = {
     "POSTGRES_PASSWORD": "ignored",
     "CLEANUP_INTERVAL": "1",
 }
-# Faster than any check that would repair a push that was lost.
 PUSH_SECONDS = 5
 OLD = """
 old = timezone.now() - timedelta(days=1000)
@@ -85,11 +84,15 @@ class Answer:
         connection.close()
 
 
-def sockets_of(stack: Composition, server: str) -> int:
+def metric(stack: Composition, server: str, name: str) -> int:
     url = f"http://127.0.0.1:{stack.port(server)}/metrics"
     with urllib.request.urlopen(url, timeout=10) as answer:
-        (number,) = re.findall(r"\nthemis_sockets (\d+)", answer.read().decode())
+        (number,) = re.findall(rf"\n{name} (\d+)", answer.read().decode())
     return int(number)
+
+
+def sockets_of(stack: Composition, server: str) -> int:
+    return metric(stack, server, "themis_sockets")
 
 
 def test_pages_come_with_a_policy_and_files_for_ever(
@@ -164,6 +167,8 @@ async def test_a_task_of_the_worker_rings_on_both_servers(
         for page in (one, other):
             await page.rings("Report ready", within=PUSH_SECONDS)
     for server in ("web-1", "web-2"):
+        # It was the push, and no check that found what a push had lost.
+        assert metric(stack, server, "themis_repairs_total") == 0
         await await_until(lambda server=server: not sockets_of(stack, server))
 
 

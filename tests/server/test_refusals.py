@@ -47,7 +47,10 @@ def test_names_of_hosts_are_taken() -> None:
     assert taken == [".themis.example", "127.0.0.1", "[::1]"]
 
 
-@pytest.mark.parametrize("origin", ["themis.example", "https://*", "http://*:8000"])
+@pytest.mark.parametrize(
+    "origin",
+    ["themis.example", "https://*", "http://*:8000", "https://themis.example/"],
+)
 def test_what_is_no_origin(origin: str) -> None:
     complaint = refusal(**DEVELOPMENT, DJANGO_CSRF_TRUSTED_ORIGINS=origin)
     assert f"DJANGO_CSRF_TRUSTED_ORIGINS has {origin!r}: write" in complaint

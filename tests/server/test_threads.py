@@ -1,4 +1,4 @@
-"""A request is served in one thread, in one go."""
+"""Whether middleware are called in a thread, all together, or each on its own."""
 
 from asyncio import iscoroutinefunction
 from collections.abc import Callable
@@ -12,6 +12,11 @@ from pytest_django import Settings
 pytestmark = pytest.mark.once
 
 CALLS: list[bool] = []
+
+
+@pytest.fixture(autouse=True)
+def _no_calls() -> None:
+    CALLS.clear()
 
 
 @sync_and_async_middleware

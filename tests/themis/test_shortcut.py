@@ -1,6 +1,7 @@
 """The short way on PostgreSQL: it does what the long way does, in one statement."""
 
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from importlib import import_module
 from typing import Any
@@ -186,17 +187,43 @@ def without_function(transactional_db: None) -> Iterator[None]:
     with connection.schema_editor() as editor:
         migration.drop(apps, editor)
     yield
+    shortcut._closed.clear()
     with connection.schema_editor() as editor:
         migration.create(apps, editor)
 
 
 @pytest.mark.usefixtures("without_function")
 def test_without_the_function_there_is_the_long_way(
-    ada: User, sent: list[Changes]
+    ada: User, sent: list[Changes], caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Nothing is missed but time."""
-    for number in range(2):
-        row = notify_user(ada, "Title")
+    """Nothing is missed but time, and that is said once."""
+    mailbox.look(ada.pk)
+    spent = []
+    for number in range(3):
+        with statements() as found:
+            row = notify_user(ada, "Title")
+        spent.append(len(found))
         assert row is not None
         assert row.revision == number + 1
-    assert [change.unread for change in sent] == [1, 2]
+    assert [change.unread for change in sent] == [1, 2, 3]
+    assert spent == [4, 3, 3]
+    (said,) = caplog.records
+    assert "themis_store_1" in said.getMessage()
+
+
+def test_callers_at_once_have_the_counts_of_their_revisions(
+    ada: User, sent: list[Changes]
+) -> None:
+    """Each step of the function sees what was committed while it waited."""
+    mailbox.look(ada.pk)
+
+    def call() -> None:
+        for _time in range(25):
+            notify_user(ada, "Title")
+        connection.close()
+
+    with ThreadPoolExecutor(4) as pool:
+        for done in [pool.submit(call) for _ in range(4)]:
+            done.result()
+    told = sorted((change.revision, change.unread) for change in sent)
+    assert told == [(number, number) for number in range(1, 101)]

@@ -12,7 +12,7 @@ from django.db import migrations
 # (READ COMMITTED): what is counted belongs to the revision. One statement for all of it
 # would count what it saw before it had the lock.
 CREATE = """
-CREATE FUNCTION themis_store_1(
+CREATE OR REPLACE FUNCTION themis_store_1(
     recipient themis_mailbox.user_id%TYPE,
     title text, message text, level text, url text,
     source_app text, source_model text, source_id text,
@@ -73,7 +73,7 @@ BEGIN
 END
 $$
 """
-DROP = "DROP FUNCTION themis_store_1"
+DROP = "DROP FUNCTION IF EXISTS themis_store_1"
 
 
 def create(apps: Any, schema_editor: Any) -> None:  # noqa: ARG001 -- Django's order
