@@ -25,7 +25,7 @@ _WINDOW = f"""
 SELECT {", ".join(_NAMES)} FROM themis_usernotification
 WHERE user_id IN (%(users)s) AND created_revision <= %(revision)s
     AND dismissed_at IS NULL AND (expires_at IS NULL OR expires_at > %(now)s)
-ORDER BY created_revision DESC, id DESC LIMIT {WINDOW}
+ORDER BY created_revision DESC, id DESC LIMIT %(window)s
 """  # noqa: S608 -- of constants
 
 
@@ -59,7 +59,7 @@ def read_window(
     user: Any, revision: int, now: datetime, using: str
 ) -> list[UserNotification]:
     """Return the first `WINDOW` of the `newest` that there were at *revision*."""
-    rows = run(_WINDOW, [user], using, revision=revision, now=now)
+    rows = run(_WINDOW, [user], using, revision=revision, now=now, window=WINDOW)
     if connections[using].vendor == "sqlite":
         rows = [
             tuple(_to_python(*pair, using) for pair in zip(_FIELDS, row, strict=True))

@@ -213,7 +213,7 @@ class Service(PrivateProcess):
 
     def environment(self) -> dict[str, str]:
         mine = self._of.get("environment", {})
-        if "build" in self._of:
+        if self._of["image"] == "themis":
             mine = image()[1] | mine | {"BIND": "127.0.0.1"}
         translate = self._composition.translate
         values = {name: translate(self.name, str(of)) for name, of in mine.items()}

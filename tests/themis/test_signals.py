@@ -103,4 +103,4 @@ def test_it_costs_nothing_where_nobody_listens(ada: User) -> None:
     notify_user(ada, "The first makes the mailbox")
     with statements() as spent:
         notify_user(ada, "One")
-    assert len(spent) == 3
+    assert len(spent) == (1 if connection.vendor == "postgresql" else 3)
