@@ -3,7 +3,7 @@
 
     python -m benchmarks.report [benchmarks/results/….json …]
 
-Takes for each work the last full run that has it; without any, the last file.
+Takes all full runs of the commit that has the last one; without any, the last file.
 """
 
 from __future__ import annotations

@@ -73,9 +73,10 @@ def read(path: Path) -> dict[str, Any]:
 
 
 def full_or_last() -> list[Path]:
-    """Return the files of all full runs, in their order; without any, the last file."""
+    """Return the full runs of the commit that has the last one; else the last file."""
     full = sorted(FOLDER.glob("*-full.json"))
-    return full or sorted(FOLDER.glob("*.json"))[-1:]
+    same = [path for path in full if read(path)["commit"] == read(full[-1])["commit"]]
+    return same or sorted(FOLDER.glob("*.json"))[-1:]
 
 
 def _versions(rig: Rig) -> dict[str, str]:

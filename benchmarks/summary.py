@@ -39,17 +39,15 @@ class Summary:
     All that files of results say of the works.
 
     Args:
-        files: Of several that have a work, the last one counts.
+        files: Their rounds are counted one after the other.
     """
 
     def __init__(self, files: Sequence[dict[str, Any]]) -> None:
-        last = {run["work"]: found for found in files for run in found["runs"]}
-        self.files = [found for found in files if found in last.values()]
+        self.files = files
         runs = [
-            run
-            for found in files
+            run | {"round": (number, run["round"])}
+            for number, found in enumerate(files)
             for run in found["runs"]
-            if last[run["work"]] is found
         ]
         self._runs = [run for run in runs if "error" not in run]
         self._broken = [run for run in runs if "error" in run]
@@ -100,7 +98,7 @@ class Summary:
         """Give the runs that broke off, each in a line."""
         for run in self._broken:
             name = f"{WORKS[run['work']].title}, {PEERS[run['peer']].title}"
-            yield f"{name}, round {run['round']}: `{run['error']}`"
+            yield f"{name}, round {run['round'][1]}: `{run['error']}`"
 
     def busiest(self, work: str, *who: str) -> tuple[float, str]:
         """Return the most of a core that these processes used together, beside whom."""

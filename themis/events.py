@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 VERSION = 1
 
+# Made once: `json.dumps` makes one for each call that has options.
+_ENCODER = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"))
 _TIME = re.compile(
     r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{1,6})?(Z|[+-]\d\d:\d\d)", re.ASCII
 )
@@ -64,7 +66,7 @@ def parse_time(text: str) -> datetime:
 
 def encode(frame: dict[str, Any]) -> str:
     """Return *frame* as the JSON text that sockets and responses carry."""
-    return json.dumps(frame, ensure_ascii=False, separators=(",", ":"))
+    return _ENCODER.encode(frame)
 
 
 def to_item(row: UserNotification) -> dict[str, Any]:

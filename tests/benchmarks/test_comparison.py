@@ -13,7 +13,7 @@ from benchmarks.report import to_groups, to_markdown
 from benchmarks.rig import Rig
 from benchmarks.sizes import SIZES
 from benchmarks.stage import staged
-from benchmarks.summary import Summary
+from benchmarks.summary import Spread, Summary
 from benchmarks.works import WORKS
 
 SIZE = SIZES["tiny"]
@@ -66,16 +66,20 @@ def test_a_page_is_made_of_them(found: dict[str, Any]) -> None:
     assert found["versions"]["django"] in page
 
 
-def test_of_several_files_the_last_that_has_a_work_counts() -> None:
-    def found(source: str, work: str, value: float) -> dict[str, Any]:
-        run = {"work": work, "peer": REFERENCE, "round": 1, "figures": {"p50": value}}
-        return {"source": source, "runs": [run]}
+def test_a_ratio_is_formed_within_a_round_of_a_file() -> None:
+    def found(**values: float) -> dict[str, Any]:
+        runs = [
+            {"work": "latency", "peer": peer, "round": 1, "figures": {"p50": value}}
+            for peer, value in values.items()
+        ]
+        return {"runs": runs}
 
-    first, second = found("1", "latency", 1), found("2", "latency", 2)
-    summary = Summary([first, found("3", "burst", 3), second])
-    assert [one["source"] for one in summary.files] == ["3", "2"]
-    cell = summary.cell("latency", REFERENCE, "p50")
+    ours = "themis-daphne"
+    summary = Summary(
+        [found(**{REFERENCE: 10, ours: 1}), found(**{REFERENCE: 100, ours: 20})]
+    )
+    cell = summary.cell("latency", ours, "p50")
     assert cell is not None
-    assert cell.value.median == 2
+    assert cell.value == Spread(10.5, 1, 20)
     assert cell.ratio is not None
-    assert cell.ratio.median == 1
+    assert (cell.ratio.low, cell.ratio.high) == (0.1, 0.2)
