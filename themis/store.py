@@ -135,7 +135,8 @@ def _insert(
     held: bool = False,
     **internal: Any,
 ) -> list[UserNotification]:
-    values = draft.values | {"pending": not held} | internal
+    internal = {"pending": not held} | internal
+    values = draft.values | internal
     connection = connections[using]
     parameters = {
         field.attname: field.get_db_prep_save(values[field.attname], connection)
@@ -176,7 +177,7 @@ def _insert(
             user_id=to_key(owner),
             created_revision=revision,
             revision=revision,
-            **({"pending": not held} | internal),
+            **internal,
         )
         for pk, owner, revision in run(statement, users, using, **parameters)
     ]

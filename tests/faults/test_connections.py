@@ -8,6 +8,7 @@ import json
 import sqlite3
 import time
 import urllib.request
+from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any
@@ -112,6 +113,28 @@ class Pushes:
 
     async def close(self) -> None:
         await self._layer.flush()
+
+
+@contextlib.asynccontextmanager
+async def pushed_meanwhile(pushes: Pushes, page: Page) -> AsyncIterator[list[float]]:
+    """Push to *page*, one by one, while the block lasts; the seconds of each."""
+    latencies: list[float] = []
+    over = asyncio.Event()
+
+    async def push() -> None:
+        while not over.is_set():
+            sent = await pushes.send()
+            await await_until(
+                lambda: page.mirror.revision == pushes.revision, within=30
+            )
+            latencies.append(time.monotonic() - sent)
+
+    pushing = asyncio.create_task(push())
+    try:
+        yield latencies
+    finally:
+        over.set()
+        await pushing
 
 
 def closes(server: FaultyServer) -> dict[str, float]:
@@ -301,23 +324,10 @@ class TestStrangers:
         adas, graces = sign_in(server), sign_in(server, "grace")
         async with Page(server, adas) as neighbour, Page(server, graces) as other:
             pushes = Pushes(redis_server, other.frames[0], USER_KEYS["grace"])
-            latencies: list[float] = []
-            quiet = asyncio.Event()
-
-            async def measure() -> None:
-                while not quiet.is_set():
-                    sent = await pushes.send()
-                    await await_until(
-                        lambda: other.mirror.revision == pushes.revision, within=30
-                    )
-                    latencies.append(time.monotonic() - sent)
-
-            measuring = asyncio.create_task(measure())
-            for name, (data, codes) in NONSENSE.items():
-                code = await asyncio.to_thread(annoy, server.url, adas, data)
-                assert code in codes, name
-            quiet.set()
-            await measuring
+            async with pushed_meanwhile(pushes, other) as latencies:
+                for name, (data, codes) in NONSENSE.items():
+                    code = await asyncio.to_thread(annoy, server.url, adas, data)
+                    assert code in codes, name
             with await asyncio.to_thread(Stranger, server.url, adas) as stranger:
                 await asyncio.to_thread(stranger.state)
                 stranger.send(fragments())
@@ -403,28 +413,15 @@ class TestRefusedHandshakes:
 
         async with Page(server, graces) as page:
             pushes = Pushes(redis_server, page.frames[0], USER_KEYS["grace"])
-            latencies: list[float] = []
-            quiet = asyncio.Event()
-
-            async def measure() -> None:
-                while not quiet.is_set():
-                    sent = await pushes.send()
-                    await await_until(
-                        lambda: page.mirror.revision == pushes.revision, within=30
-                    )
-                    latencies.append(time.monotonic() - sent)
-
             # What is used for the first time is not what is left behind.
             await refuse_many()
             await await_until(lambda: server.numbers()["sockets"] == 1)
             before = await asyncio.to_thread(holdings_of, server)
-            measuring = asyncio.create_task(measure())
-            await refuse_many()
-            # Who is welcome comes in all the same.
-            async with Page(server, adas) as another:
-                assert another.frames[0]["type"] == "snapshot"
-            quiet.set()
-            await measuring
+            async with pushed_meanwhile(pushes, page) as latencies:
+                await refuse_many()
+                # Who is welcome comes in all the same.
+                async with Page(server, adas) as another:
+                    assert another.frames[0]["type"] == "snapshot"
 
             def is_left() -> bool:
                 after = holdings_of(server)
