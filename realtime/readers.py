@@ -34,13 +34,20 @@ class Readers:
     """
     A few threads, each with a database connection that it keeps.
 
+    Where requests share a pool of connections, these are not of it: kept for ever, they
+    would leave a small pool empty.
+
     Args:
         on_return: Told, in the event loop, when the database answers again that had
             ended a connection. It may be another database than before.
     """
 
     def __init__(self, on_return: Callable[[], object] = lambda: None) -> None:
-        self._threads = ThreadPoolExecutor(READERS, thread_name_prefix="themis-reader")
+        self._threads = ThreadPoolExecutor(
+            READERS,
+            thread_name_prefix="themis-reader",
+            initializer=_leave_pools,
+        )
         self._on_return = on_return
         # Connections ended since the last answer.
         self._lost = False
@@ -128,6 +135,15 @@ class Readers:
         ]
         self._threads.shutdown(wait=False)
         await asyncio.wait(closings)
+
+
+def _leave_pools() -> None:
+    """Let this thread make its own connections, whatever pools the settings name."""
+    for alias in connections:
+        if connections.settings[alias]["OPTIONS"].get("pool"):
+            own = connections[alias].copy()
+            del own.settings_dict["OPTIONS"]["pool"]
+            connections[alias] = own
 
 
 def _close_connections(together: threading.Barrier) -> None:

@@ -11,6 +11,8 @@ DJANGO_CSRF_TRUSTED_ORIGINS  origins (https://example.com) separated by commas
 DJANGO_HTTPS                 1 behind a proxy that ends TLS and sets X-Forwarded-Proto
 DJANGO_STATIC_ROOT           where static files are collected, default staticfiles
 DATABASE_URL                 default: SQLite in db.sqlite3
+DATABASE_POOL_SIZE           connections to PostgreSQL that requests share, default 8;
+                             0: each request makes its own
 REDIS_URL                    default: none; the channel layer stays in the process, and
                              Celery's tasks run where they are called
 LOG_FORMAT                   line or json, default line
@@ -108,6 +110,9 @@ TEMPLATES = [
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
 
+DATABASE_POOL_SIZE = environment.number("DATABASE_POOL_SIZE", 8)
+
+
 def database() -> dict[str, Any]:
     """Return the default database: DATABASE_URL, or SQLite beside the code."""
     url = environment.text("DATABASE_URL", f"sqlite:///{BASE_DIR / 'db.sqlite3'}")
@@ -140,6 +145,18 @@ def database() -> dict[str, Any]:
             "prepare_threshold": 5,
             **config.get("OPTIONS", {}),
         }
+        if DATABASE_POOL_SIZE:
+            # To make a connection takes longer than to answer a poll. Who finds none
+            # free waits for so many seconds, and so does everybody while PostgreSQL is
+            # away: with the pool's own 30 requests would pile up, and with its 300
+            # they could fail for minutes after PostgreSQL has come back.
+            config["OPTIONS"]["pool"] = {
+                "min_size": 0,
+                "max_size": DATABASE_POOL_SIZE,
+                "max_waiting": 100,
+                "timeout": 3,
+                "reconnect_timeout": 3,
+            }
     return config
 
 
@@ -291,5 +308,7 @@ LOGGING = {
         "django": {"handlers": [], "level": "WARNING"},
         # A traceback a second while Redis is away. Themis says once that it is.
         "channels_redis": {"level": "CRITICAL"},
+        # Each attempt while PostgreSQL is away. Themis says that once, too.
+        "psycopg.pool": {"level": "ERROR"},
     },
 }

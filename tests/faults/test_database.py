@@ -126,6 +126,22 @@ class TestOutages:
             assert server.log.count("Traceback") == 0
 
     @pytest.mark.thorough
+    def test_requests_work_again_soon_after_a_long_one(
+        self, start_cluster: StartCluster, postgres_server: PostgresServer
+    ) -> None:
+        """The pool tries ever more rarely to make connections, but within bounds."""
+        cluster, people = start(start_cluster)
+        postgres_server.stop()
+        deadline = time.monotonic() + 40
+        while time.monotonic() < deadline:
+            assert answer_of(cluster) == (503, "application/problem+json")
+        postgres_server.start()
+        wait_until(lambda: answer_of(cluster)[0] == 200, within=BUSY * 2)
+        cluster.writer()
+        write(cluster, 3, people[0], "after")
+        cluster.judge(staleness=BUSY * 2, excused=AWAY)
+
+    @pytest.mark.thorough
     def test_one_that_hangs_is_waited_for(
         self, start_cluster: StartCluster, postgres_server: PostgresServer
     ) -> None:
@@ -165,6 +181,16 @@ class TestOutages:
         wait_until(lambda: late.is_open, within=30)
         cluster.writer()
         write(cluster, 3, people[0], "after")
+        cluster.judge()
+
+    def test_sockets_leave_to_requests_what_requests_share(
+        self, start_cluster: StartCluster
+    ) -> None:
+        """Be it a single connection: those that sockets keep are others."""
+        cluster, people = start(start_cluster, DATABASE_POOL_SIZE="1")
+        for _time in range(5):
+            assert answer_of(cluster)[0] == 200
+        write(cluster, 3, people[0], "meanwhile")
         cluster.judge()
 
     @pytest.mark.thorough

@@ -42,6 +42,8 @@ def environment(database_url: str) -> dict[str, str]:
     return {
         **os.environ,
         "DATABASE_URL": database_url,
+        # A connection that comes back from a pool is as isolated as it was made once.
+        "DATABASE_POOL_SIZE": "0",
         "REDIS_URL": "",
         "DJANGO_SETTINGS_MODULE": "server.settings",
         "DJANGO_DEBUG": "1",

@@ -120,6 +120,11 @@ def test_static_files_are_collected_where_the_environment_says() -> None:
             "db.example/themis",
             "DATABASE_URL is not a database's address",
         ),
+        (
+            "DATABASE_POOL_SIZE",
+            "many",
+            "DATABASE_POOL_SIZE is 'many': set it to a whole number",
+        ),
         ("REDIS_URL", "localhost:6379", "REDIS_URL is not the address of a Redis"),
     ],
 )
@@ -150,7 +155,23 @@ def test_postgresql() -> None:
     assert database["ENGINE"] == "django.db.backends.postgresql"
     assert (database["HOST"], database["PORT"]) == ("db.example", 5433)
     assert (database["NAME"], database["USER"]) == ("themis", "ada")
-    assert database["OPTIONS"] == {"server_side_binding": True, "prepare_threshold": 5}
+    options = database["OPTIONS"]
+    assert (options["server_side_binding"], options["prepare_threshold"]) == (True, 5)
+
+
+def test_requests_share_connections_that_are_asked_whether_they_live() -> None:
+    url = "postgres://ada:secret@db.example/themis"
+    database = settings(**PRODUCTION, DATABASE_URL=url)["DATABASES"]["default"]
+    assert database["OPTIONS"]["pool"]["max_size"] == 8
+    assert database["CONN_HEALTH_CHECKS"]
+    assert not database["CONN_MAX_AGE"]  # Django refuses both
+
+    def pool(size: str) -> Any:
+        values = settings(**PRODUCTION, DATABASE_URL=url, DATABASE_POOL_SIZE=size)
+        return values["DATABASES"]["default"]["OPTIONS"].get("pool")
+
+    assert pool("20")["max_size"] == 20
+    assert pool("0") is None
 
 
 def test_a_pooler_that_knows_no_prepared_statements_is_told_of_in_the_url() -> None:
