@@ -7,6 +7,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import MAXYEAR, MINYEAR, UTC, datetime
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from django.conf import settings as django_settings
@@ -32,6 +33,12 @@ def wire_time(moment: datetime | None) -> str | None:
         return None
     if timezone.is_naive(moment):
         moment = timezone.make_aware(moment, timezone.get_default_timezone())
+    return _in_utc(moment)
+
+
+# The frames of one call share their times.
+@lru_cache(maxsize=64)
+def _in_utc(moment: datetime) -> str:
     try:
         moment = moment.astimezone(UTC)
     except OverflowError:

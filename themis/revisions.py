@@ -49,6 +49,8 @@ SELECT user_id, epoch, revision, unread, {_DESKTOP}, next_expiry_at,
 FROM themis_mailbox WHERE user_id IN (%(users)s)
 """  # noqa: S608 -- of constants
 
+_HOW_MANY = "SELECT COUNT(*) FROM themis_mailbox WHERE user_id IN (%(users)s)"
+
 # RETURNING names the table: in a subquery a bare `revision` would be the inner one's.
 _BUMP = f"""
 UPDATE themis_mailbox SET revision = themis_mailbox.revision + 1
@@ -163,6 +165,9 @@ def make_missing(users: Collection[Any], using: str) -> None:
 
 
 def _make_missing(users: Collection[Any], using: str) -> None:
+    ((found,),) = run(_HOW_MANY, users, using)
+    if found == len(set(users)):
+        return
     boxes = Mailbox.objects.using(using)
     missing = set(users) - set(boxes.filter(pk__in=users).values_list("pk", flat=True))
     if missing:
