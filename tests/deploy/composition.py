@@ -68,7 +68,7 @@ def read(variables: Mapping[str, str]) -> Table:
             case list():
                 return [filled(one) for one in part]
             case str():
-                return _VARIABLE.sub(value, part)
+                return _VARIABLE.sub(value, part).replace("$$", "$")
         return part
 
     services: Table = filled(yaml.safe_load(COMPOSE.read_text())["services"])

@@ -115,6 +115,15 @@ def test_a_server_has_time_to_send_its_pages_away(services: composition.Table) -
         assert grace > draining.LONGEST_SECONDS + 5
 
 
+def test_workers_can_be_several(services: composition.Table) -> None:
+    """Each is named after its container, and asked by that name."""
+    worker = services["worker"]
+    assert "--hostname=worker@%h" in worker["command"]
+    assert '--destination="worker@$(hostname)"' in worker["healthcheck"]["test"][-1]
+    assert "container_name" not in worker
+    assert "hostname" not in worker
+
+
 def test_static_files_go_through_one_volume(services: composition.Table) -> None:
     where = composition.image()[1]["DJANGO_STATIC_ROOT"]
     assert services["static"]["volumes"] == [f"static:{where}"]

@@ -7,6 +7,7 @@ PLANS_ROWS in the environment there are more rows, and `-s` shows the plans and 
 """
 
 import itertools
+import json
 import os
 import time
 from collections.abc import Iterator
@@ -16,6 +17,7 @@ from datetime import timedelta
 from typing import Any, ClassVar
 from unittest import mock
 
+import psycopg
 import pytest
 from django.contrib.auth.models import User
 from django.core.management import call_command
@@ -146,6 +148,14 @@ SOURCE: dict[str, Any] = {
 }
 
 
+_AUTO_EXPLAIN = {
+    "auto_explain.log_nested_statements": "on",
+    "auto_explain.log_format": "json",
+    "auto_explain.log_min_duration": "0",
+    "client_min_messages": "log",
+}
+
+
 @contextmanager
 def explained() -> Iterator[list[Plan]]:
     """The plans of what is sent to Themis' tables in this block, made on the spot."""
@@ -170,6 +180,34 @@ def explained() -> Iterator[list[Plan]]:
     for plan in plans:
         print(plan)  # noqa: T201 -- for whoever runs it by hand
     assert plans, "nothing was sent"
+
+
+@contextmanager
+def explained_by_the_server() -> Iterator[list[Plan]]:
+    """The plans of what runs in this block, what runs inside of functions included:
+    the server tells them itself, of these very runs.
+    """
+    plans: list[Plan] = []
+
+    def note(notice: psycopg.errors.Diagnostic) -> None:
+        duration, _, document = (notice.message_primary or "").partition("plan:")
+        told = json.loads(document)
+        plans.append(Plan(told["Query Text"], told["Plan"], float(duration.split()[1])))
+
+    connection.ensure_connection()
+    connection.connection.add_notice_handler(note)
+    with connection.cursor() as cursor:
+        cursor.execute("LOAD 'auto_explain'")
+        for name, value in _AUTO_EXPLAIN.items():
+            cursor.execute(f"SET {name} = {value}")
+        try:
+            yield plans
+        finally:
+            for name in _AUTO_EXPLAIN:
+                cursor.execute(f"RESET {name}")
+            connection.connection.remove_notice_handler(note)
+    for plan in plans:
+        print(plan)  # noqa: T201 -- for whoever runs it by hand
 
 
 def assert_indexed(plans: list[Plan], *wanted: str, many: bool = False) -> None:
@@ -270,12 +308,42 @@ class TestPlans(SimpleTestCase):
                     with transaction.atomic():
                         notify_user(self.heavy, "Hello", **options)
                 else:
-                    # By statements, as nobody explains what is in a function.
+                    # By statements; what the function does, the next test asks.
                     with mock.patch("themis.shortcut.leads_to", return_value=False):
                         notify_user(self.heavy, "Hello", **options)
             inserts = [plan for plan in plans if plan.sql.startswith("INSERT")]
             assert_indexed(plans, "auth_user_pkey" if inside else "themis_mailbox_pkey")
             assert_indexed(inserts, *rivals)
+
+    def test_the_function_finds_its_rows_by_indexes(self) -> None:
+        """Whether it is planned for its arguments, or once and for all."""
+        people = (self.heavy, self.light)
+        for mode, user in itertools.product(
+            ("force_custom_plan", "force_generic_plan"), people
+        ):
+            with connection.cursor() as cursor:
+                cursor.execute(f"SET plan_cache_mode = {mode}")
+            with explained_by_the_server() as plans:
+                assert notify_user(user, "Hello", **SOURCE)
+            with connection.cursor() as cursor:
+                cursor.execute("RESET plan_cache_mode")
+            *inner, outer = [plan for plan in plans if "themis_" in plan.sql]
+            assert "FROM themis_store_1(" in outer.sql
+            # The mailbox, the profile, the row, and the mailbox with its counts.
+            assert len(inner) == 4, [plan.sql for plan in inner]
+            # And of the row's foreign key, the account.
+            assert_indexed(
+                plans,
+                "auth_user_pkey",
+                "themis_mailbox_pkey",
+                "themis_userprofile_user_id_key",
+                "themis_unread",
+                "themis_expiring",
+            )
+            # Of each index the part of this person alone, not all that it holds.
+            for node in itertools.chain(*(plan.nodes for plan in inner)):
+                if "Index Name" in node:
+                    assert "(user_id = " in node.get("Index Cond", ""), node
 
     def test_a_chunk_of_notify_users_scans_nothing(self) -> None:
         users = User.objects.filter(pk__lt=self.heavy.pk + 250)

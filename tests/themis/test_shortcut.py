@@ -211,6 +211,36 @@ def test_without_the_function_there_is_the_long_way(
     assert "themis_store_1" in said.getMessage()
 
 
+@pytest.fixture
+def without_privilege(transactional_db: None) -> Iterator[None]:
+    """A role that may use the tables, and not call the function."""
+    with connection.cursor() as cursor:
+        cursor.execute("REVOKE EXECUTE ON FUNCTION themis_store_1 FROM PUBLIC")
+        cursor.execute("CREATE ROLE clerk IN ROLE pg_read_all_data, pg_write_all_data")
+        cursor.execute("SET ROLE clerk")
+    yield
+    shortcut._closed.clear()
+    with connection.cursor() as cursor:
+        cursor.execute("RESET ROLE")
+        cursor.execute("DROP ROLE clerk")
+        cursor.execute("GRANT EXECUTE ON FUNCTION themis_store_1 TO PUBLIC")
+
+
+@pytest.mark.usefixtures("without_privilege")
+def test_whoever_may_not_call_the_function_goes_the_long_way(
+    ada: User, sent: list[Changes], caplog: pytest.LogCaptureFixture
+) -> None:
+    """What is denied is said once; the notifications are there and are told."""
+    mailbox.look(ada.pk)
+    rows = [notify_user(ada, "Title") for _ in range(3)]
+    assert [row and row.revision for row in rows] == [1, 2, 3]
+    assert UserNotification.objects.filter(user=ada, pending=False).count() == 3
+    assert [change.unread for change in sent] == [1, 2, 3]
+    (said,) = caplog.records
+    assert said.levelname == "WARNING"
+    assert "permission denied for function themis_store_1" in said.getMessage()
+
+
 def test_callers_at_once_have_the_counts_of_their_revisions(
     ada: User, sent: list[Changes]
 ) -> None:
