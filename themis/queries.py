@@ -7,10 +7,10 @@ from datetime import datetime
 from typing import Any
 
 from django.db import connections, router
-from django.db.models import BooleanField, DateTimeField, Field, ForeignKey, QuerySet
+from django.db.models import BooleanField, DateTimeField, Field, QuerySet
 
 from themis.models import UserNotification, UserProfile, is_listed
-from themis.statements import run, to_key, to_moment
+from themis.statements import key_reader, run, to_moment
 
 # How many items a page holds without asking for more.
 WINDOW = 20
@@ -65,7 +65,11 @@ def read_window(
             tuple(_to_python(*pair, using) for pair in zip(_FIELDS, row, strict=True))
             for row in rows
         ]
-    return [UserNotification.from_db(using, _NAMES, row) for row in rows]
+    items = [UserNotification.from_db(using, _NAMES, row) for row in rows]
+    read = key_reader(using)
+    for item in items:
+        item.user_id = read(item.user_id)
+    return items
 
 
 def _to_python(field: Field[Any, Any], value: Any, using: str) -> Any:
@@ -75,8 +79,6 @@ def _to_python(field: Field[Any, Any], value: Any, using: str) -> Any:
             return to_moment(value, using)
         case BooleanField():
             return bool(value)
-        case ForeignKey():
-            return to_key(value)
         case _:
             return value
 

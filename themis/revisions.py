@@ -18,7 +18,7 @@ from django.db.models import F
 from django.utils import timezone
 
 from themis.models import Mailbox, make_epoch
-from themis.statements import run, to_key, to_moment
+from themis.statements import key_reader, run, to_key, to_moment
 from themis.transactions import own_transaction
 
 logger = logging.getLogger("themis")
@@ -206,8 +206,9 @@ def bump(
         locked = f"{_IN_ORDER} SKIP LOCKED" if free_only else _IN_ORDER
         statement = _BUMP.replace("(%(users)s)", f"({locked})")
     rows = run(statement, users, using, now=now)
+    read = key_reader(using)
     return [
-        Bump(to_key(key), epoch, revision, bool(due), bool(buried), bool(wishes))
+        Bump(read(key), epoch, revision, bool(due), bool(buried), bool(wishes))
         for key, epoch, revision, due, buried, wishes in rows
     ]
 
@@ -215,8 +216,9 @@ def bump(
 def count(users: Collection[Any], now: datetime, using: str) -> dict[Any, Count]:
     """Count under the lock: what is counted belongs to the revision just given."""
     rows = run(_COUNT, users, using, now=now, limit=COUNT_LIMIT)
+    read = key_reader(using)
     return {
-        to_key(key): Count(unread, bool(desktop), to_moment(expiry, using))
+        read(key): Count(unread, bool(desktop), to_moment(expiry, using))
         for key, unread, desktop, expiry in rows
     }
 

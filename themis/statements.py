@@ -7,15 +7,14 @@ understand all of it.
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from datetime import datetime
+from functools import cache
 from typing import Any
 
+from django.contrib.auth import get_user_model
 from django.db import connections
-
-from themis.models import UserNotification
-
-_USER = UserNotification._meta.get_field("user")
+from django.db.models import Field
 
 
 def run(
@@ -32,7 +31,8 @@ def run(
         parameters: What it needs besides. Times and UUIDs are adapted to the database.
     """
     connection = connections[using]
-    keys = [_USER.get_db_prep_value(user, connection) for user in users]
+    prepare = _user_key().get_db_prep_value
+    keys = [prepare(user, connection) for user in users]
     if len(keys) > 1 and connection.vendor == "postgresql":
         # One text however many they are: it is parsed once, and keeps its plan.
         statement = statement.replace("IN (%(users)s)", "= ANY(%(users)s)")
@@ -52,9 +52,32 @@ def run(
     return rows
 
 
+@cache
+def _user_key() -> Field[Any, Any]:
+    return get_user_model()._meta.pk
+
+
 def to_key(value: Any) -> Any:
-    """Return a user's key as Python code knows it; SQLite stores UUIDs as text."""
-    return _USER.to_python(value)
+    """Return a user's key as Python code knows it, of its text, too."""
+    return _user_key().to_python(value)
+
+
+def key_reader(using: str) -> Callable[[Any], Any]:
+    """Return what makes a user's key in a row what the ORM would make of it."""
+    connection = connections[using]
+    key = _user_key()
+    column = key.get_col(key.model._meta.db_table)
+    converters = [
+        *connection.ops.get_db_converters(column),
+        *key.get_db_converters(connection),
+    ]
+
+    def read(value: Any) -> Any:
+        for convert in converters:
+            value = convert(value, column, connection)
+        return value
+
+    return read
 
 
 def to_moment(value: Any, using: str) -> datetime | None:

@@ -19,7 +19,7 @@ from themis.drafts import Draft
 from themis.models import UserNotification
 from themis.preferences import WANTED, minimums_above
 from themis.queries import plain
-from themis.statements import run, to_key
+from themis.statements import key_reader, run
 from themis.transactions import (
     is_awaited,
     is_contention,
@@ -170,11 +170,12 @@ def _insert(
         conflict=_UNLESS_CLAIMED if values["dedup_key"] else "",
     )
     parameters |= minimums_above(draft.level) | {"now": now}
+    read = key_reader(using)
     return [
         draft.stored(
             using,
             id=pk,
-            user_id=to_key(owner),
+            user_id=read(owner),
             created_revision=revision,
             revision=revision,
             **internal,

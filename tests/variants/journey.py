@@ -78,7 +78,7 @@ def new_account() -> Any:
     account = User(**{User.USERNAME_FIELD: next(_names)})
     if _host.ACCOUNT_KEYS:
         # When there are no awkward ones left.
-        another = str(uuid.UUID(int=random.getrandbits(128)))
+        another = f"{_host.KEY_PREFIX}{uuid.UUID(int=random.getrandbits(128))}"
         account.pk = next(_keys, another)
     return account
 

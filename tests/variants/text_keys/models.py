@@ -1,4 +1,6 @@
-"""Accounts whose keys are text, in a table of another name, who sign in by e-mail."""
+"""Accounts whose keys are text of a kind, in a table of another name, who sign in by
+e-mail.
+"""
 
 from typing import Any, ClassVar
 
@@ -10,12 +12,25 @@ from django.db import models
 settings: Any = django_settings  # with what this host alone has
 
 
+class CodeField(models.CharField):  # type: ignore[type-arg] -- the base takes none
+    """A text that the tables hold without what all have in common."""
+
+    prefix = settings.KEY_PREFIX
+
+    def from_db_value(self, value: Any, *_: object) -> Any:
+        return None if value is None else self.prefix + value
+
+    def get_prep_value(self, value: Any) -> Any:
+        value = super().get_prep_value(value)
+        return None if value is None else value.removeprefix(self.prefix)
+
+
 class MemberManager(BaseUserManager["Member"]):
     pass
 
 
 class Member(AbstractBaseUser, PermissionsMixin):
-    code = models.CharField(
+    code = CodeField(
         max_length=150, primary_key=True, db_collation=settings.KEY_COLLATION
     )
     email = models.EmailField(unique=True)
