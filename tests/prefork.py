@@ -100,7 +100,7 @@ class Forked:
         return self._look(0)
 
     def wait(self, timeout: float | None = None) -> int:
-        """The exit status, when it has ended; subprocess.TimeoutExpired if it is late."""
+        """Wait for the end; the exit status. TimeoutExpired if it is late."""
         status = self._look(timeout)
         if status is None:
             raise subprocess.TimeoutExpired(str(self.pid), timeout or 0)
