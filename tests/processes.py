@@ -23,7 +23,7 @@ import psycopg
 import redis
 from psycopg import sql
 
-from tests import programs
+from tests import prefork, programs
 from tests.waiting import wait_until
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -57,7 +57,7 @@ class PrivateProcess:
         self.port = port or free_port()
         self.directory = Path(tempfile.mkdtemp(prefix=f"themis-{self.name}-"))
         self.log_path = self.directory / "log"
-        self._process: subprocess.Popen[bytes] | None = None
+        self._process: subprocess.Popen[bytes] | prefork.Forked | None = None
         atexit.register(self.close)
 
     def __enter__(self) -> Self:
@@ -108,18 +108,13 @@ class PrivateProcess:
             return self
         owner = self.owner()
         with self.log_path.open("ab") as log:
-            self._process = subprocess.Popen(
+            self._process = prefork.start(
                 self.command(),
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=subprocess.STDOUT,
-                cwd=self.working_directory(),
                 env=self.environment(),
-                # Ctrl-C at the test run is for the tests, which then stop this.
-                start_new_session=True,
+                log=log,
+                cwd=self.working_directory(),
                 user=owner,
                 group=_group_of(owner),
-                extra_groups=None if owner is None else [],
             )
         wait_until(self._is_ready_or_gone, within=self.start_timeout)
         if self._process.poll() is not None:
@@ -157,8 +152,8 @@ class PrivateProcess:
         return self.start()
 
     def send_signal(self, number: signal.Signals) -> None:
-        if self.running:
-            os.kill(self.pid, number)
+        if self._process is not None:
+            self._process.send_signal(number)
 
     def wait(self, *, within: float = 15.0) -> int:
         """Wait for the end; the exit status."""
@@ -514,18 +509,21 @@ def make_certificate(directory: Path) -> ssl.SSLContext:
 
 def manage(*arguments: str, env: Mapping[str, str]) -> str:
     """Run manage.py of the project; what it printed. RuntimeError if it fails."""
-    run = subprocess.run(
-        [sys.executable, "manage.py", *arguments],
-        cwd=ROOT,
-        env={**os.environ, "DJANGO_SETTINGS_MODULE": "server.settings", **env},
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    if run.returncode:
-        raise RuntimeError(f"manage.py {' '.join(arguments)} failed:\n{run.stderr}")
-    return run.stdout
+    settings = {"DJANGO_SETTINGS_MODULE": "server.settings"}
+    with tempfile.TemporaryFile() as output, tempfile.TemporaryFile() as errors:
+        process = prefork.start(
+            [sys.executable, "manage.py", *arguments],
+            env={**os.environ, **settings, **env},
+            log=output,
+            errors=errors,
+        )
+        status = process.wait()
+        output.seek(0)
+        errors.seek(0)
+        if status:
+            said = errors.read().decode()
+            raise RuntimeError(f"manage.py {' '.join(arguments)} failed:\n{said}")
+        return output.read().decode()
 
 
 def children_of(parent: int) -> list[int]:

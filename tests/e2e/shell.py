@@ -7,28 +7,20 @@ What it notifies reaches a page only through the database and the broker, as fro
 import atexit
 import json
 import os
-import subprocess
 import sys
 import traceback
 from collections.abc import Mapping
 from typing import Any, Self
 
-from tests.processes import ROOT
+from tests import prefork
 
 
 class Shell:
     """A child process that runs the Python it is given, one piece after the other."""
 
     def __init__(self, env: Mapping[str, str]) -> None:
-        self._process = subprocess.Popen(
-            [sys.executable, "-m", "tests.e2e.shell"],
-            cwd=ROOT,
-            env={**os.environ, **env},
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-            start_new_session=True,
-        )
+        command = [sys.executable, "-m", "tests.e2e.shell"]
+        self._process = prefork.start_talking(command, env={**os.environ, **env})
         atexit.register(self.close)
 
     def __enter__(self) -> Self:

@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping
 from types import TracebackType
 from typing import Any, Self
 
-from tests.processes import ROOT
+from tests import prefork
 
 
 class PuppetError(Exception):
@@ -25,14 +25,8 @@ class Puppet:
     module = ""
 
     def __init__(self, environment: Mapping[str, str]) -> None:
-        self._process = subprocess.Popen(
-            [sys.executable, "-m", self.module],
-            cwd=ROOT,
-            env=dict(environment),
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-        )
+        command = [sys.executable, "-m", self.module]
+        self._process = prefork.start_talking(command, env=environment)
 
     def __enter__(self) -> Self:
         return self
