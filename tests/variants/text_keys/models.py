@@ -12,7 +12,7 @@ from django.db import models
 settings: Any = django_settings  # with what this host alone has
 
 
-class CodeField(models.CharField):  # type: ignore[type-arg] -- the base takes none
+class CodeField(models.CharField):  # type: ignore[type-arg]
     """A text that the tables hold without what all have in common."""
 
     prefix = settings.KEY_PREFIX
