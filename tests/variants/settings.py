@@ -17,3 +17,5 @@ MIGRATION_MODULES = {
 
 # The keys of the accounts that the journey makes; none = the database numbers them.
 ACCOUNT_KEYS: list[str] = []
+# What all of them begin with.
+KEY_PREFIX = ""
