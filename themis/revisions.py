@@ -51,25 +51,29 @@ FROM themis_mailbox WHERE user_id IN (%(users)s)
 
 _HOW_MANY = "SELECT COUNT(*) FROM themis_mailbox WHERE user_id IN (%(users)s)"
 
-# RETURNING names the table: in a subquery a bare `revision` would be the inner one's.
+# What is known of a mailbox when it is locked.
+_HELD = f"{_DUE}, {_BURIED}, {_WISHED}"
+# SQLite has no lock but a write. RETURNING names the table: in a subquery a bare
+# `revision` would be the inner one's.
 _BUMP = f"""
 UPDATE themis_mailbox SET revision = themis_mailbox.revision + 1
-WHERE user_id IN (%(users)s)
-RETURNING user_id, epoch, themis_mailbox.revision, {_DUE}, {_BURIED}, {_WISHED}
+WHERE user_id IN (%(users)s){{due}}
+RETURNING user_id, epoch, themis_mailbox.revision, {_HELD}
 """  # noqa: S608 -- of constants
-
-# The lock is taken in the order of the users, whatever order the update would take.
-_IN_ORDER = """SELECT user_id FROM themis_mailbox WHERE user_id IN (%(users)s)
-    ORDER BY user_id FOR NO KEY UPDATE"""
-_IF_DUE = """SELECT user_id FROM themis_mailbox WHERE user_id IN (%(users)s)
-    AND next_expiry_at <= %(now)s ORDER BY user_id"""
+# In the order of the users. The row is written once, when it is counted.
+_LOCK = f"""
+SELECT user_id, epoch, themis_mailbox.revision + 1, {_HELD}
+FROM themis_mailbox WHERE user_id IN (%(users)s){{due}}
+ORDER BY user_id FOR NO KEY UPDATE{{skip}}
+"""  # noqa: S608 -- of constants
+_IF_DUE = " AND next_expiry_at <= %(now)s"
 
 _OWNED = """FROM themis_usernotification AS owned
     WHERE owned.user_id = themis_mailbox.user_id
     AND owned.created_revision IS NOT NULL AND owned.dismissed_at IS NULL"""
 _COUNT = f"""
 UPDATE themis_mailbox SET
-    unread = (SELECT COUNT(*) FROM (
+    revision = {{new}}, unread = (SELECT COUNT(*) FROM (
         SELECT 1 {_OWNED} AND owned.read_at IS NULL
         AND (owned.expires_at IS NULL OR owned.expires_at > %(now)s)
         LIMIT %(limit)s) AS counted),
@@ -188,23 +192,23 @@ def bump(
     free_only: bool = False,
 ) -> list[Bump]:
     """
-    Lock the mailboxes of *users*, in user order, and raise their revisions by one.
+    Lock the mailboxes of *users*, in user order, and give each its next revision.
 
     Must be the first statement of its transaction: it is the lock, on SQLite, too.
-    Users who no longer exist have none. With *free_only* mailboxes are left out that
-    somebody else holds; with *due_only* also those in which nothing has fallen due.
+    PostgreSQL has the new revision in the table when `count` has written it, and not
+    before. Users who no longer exist have none. With *free_only* mailboxes are left out
+    that somebody else holds; with *due_only* also those in which nothing has fallen
+    due.
 
     Raises:
         OperationalError: a mailbox was not to be had in time.
     """
-    statement = _BUMP
-    if due_only:
-        skipping = connections[using].vendor == "postgresql"
-        due = f"{_IF_DUE} FOR NO KEY UPDATE SKIP LOCKED" if skipping else _IF_DUE
-        statement = _BUMP.replace("(%(users)s)", f"({due})")
-    elif len(users) > 1 and connections[using].vendor == "postgresql":
-        locked = f"{_IN_ORDER} SKIP LOCKED" if free_only else _IN_ORDER
-        statement = _BUMP.replace("(%(users)s)", f"({locked})")
+    due = _IF_DUE if due_only else ""
+    if is_written_first(using):
+        statement = _BUMP.format(due=due)
+    else:
+        skips = due_only or (free_only and len(users) > 1)
+        statement = _LOCK.format(due=due, skip=" SKIP LOCKED" if skips else "")
     rows = run(statement, users, using, now=now)
     read = key_reader(using)
     return [
@@ -213,9 +217,15 @@ def bump(
     ]
 
 
+def is_written_first(using: str) -> bool:
+    """Tell whether the new revision of a held mailbox is in the table at once."""
+    return connections[using].vendor != "postgresql"
+
+
 def count(users: Collection[Any], now: datetime, using: str) -> dict[Any, Count]:
     """Count under the lock: what is counted belongs to the revision just given."""
-    rows = run(_COUNT, users, using, now=now, limit=COUNT_LIMIT)
+    new = "revision" if is_written_first(using) else "revision + 1"
+    rows = run(_COUNT.format(new=new), users, using, now=now, limit=COUNT_LIMIT)
     read = key_reader(using)
     return {
         read(key): Count(unread, bool(desktop), to_moment(expiry, using))
@@ -224,8 +234,10 @@ def count(users: Collection[Any], now: datetime, using: str) -> dict[Any, Count]
 
 
 def rest(users: Collection[Any], using: str) -> None:
-    """Take the bump of mailboxes back in which nothing has changed."""
-    Mailbox.objects.using(using).filter(pk__in=users).update(revision=F("revision") - 1)
+    """Leave mailboxes at the old revision in which nothing has changed."""
+    if is_written_first(using):
+        boxes = Mailbox.objects.using(using).filter(pk__in=users)
+        boxes.update(revision=F("revision") - 1)
 
 
 def renew_epochs(seen: Mapping[Any, tuple[str, int]], using: str) -> None:

@@ -15,6 +15,7 @@ from typing import Any
 
 from django.db.models import (
     Exists,
+    F,
     OuterRef,
     Q,
     Subquery,
@@ -41,6 +42,7 @@ from themis.queries import (
     plain,
     plain_profiles,
 )
+from themis.revisions import is_written_first
 from themis.statements import to_key
 from themis.transactions import is_contention
 
@@ -115,12 +117,14 @@ def _stamp_held(stamps: dict[Any, Stamp], using: str) -> bool:
     return fetched >= ROWS_PER_STAMP
 
 
-def _revision_of(stamps: dict[Any, Stamp]) -> Value | Subquery:
+def _revision_of(stamps: dict[Any, Stamp], using: str) -> Value | Subquery:
     """Return the new revision of a row's mailbox, for one UPDATE over many users."""
     if len(stamps) == 1:
         (only,) = stamps.values()
         return Value(only.box.revision)
-    return Subquery(Mailbox.objects.filter(pk=OuterRef("user")).values("revision"))
+    new = F("revision") if is_written_first(using) else F("revision") + 1
+    boxes = Mailbox.objects.filter(pk=OuterRef("user"))
+    return Subquery(boxes.annotate(new=new).values("new"))
 
 
 def _stamp_rows(stamps: dict[Any, Stamp], using: str) -> int:
@@ -175,7 +179,7 @@ def restamp(
 ) -> None:
     """Write the new revision of their mailboxes into the rows of *keys*."""
     if keys:
-        stamped = stamped_fields(_revision_of(stamps), now)
+        stamped = stamped_fields(_revision_of(stamps, using), now)
         plain(using).filter(pk__in=keys).update(**stamped)
 
 
@@ -249,7 +253,7 @@ def _stamp_deleted(stamps: dict[Any, Stamp], using: str) -> int:
     rows = list(waiting[:ROWS_PER_STAMP])
     if rows:
         keys = [row.pk for row in rows]
-        tombstones.filter(pk__in=keys).update(revision=_revision_of(stamps))
+        tombstones.filter(pk__in=keys).update(revision=_revision_of(stamps, using))
     for row in rows:
         stamps[row.user_id].deleted.append(row.notification_id)
     return len(rows)

@@ -19,6 +19,7 @@ from themis.drafts import Draft
 from themis.models import UserNotification
 from themis.preferences import WANTED, minimums_above
 from themis.queries import plain
+from themis.revisions import is_written_first
 from themis.statements import key_reader, run
 from themis.transactions import (
     is_awaited,
@@ -149,7 +150,8 @@ def _insert(
     user = "box.user_id" if held else f"account.{user_key}"
     selected = {"user_id": user} | {name: f"%({name})s" for name in parameters}
     if held:
-        selected |= {"created_revision": "box.revision", "revision": "box.revision"}
+        new = "box.revision" if is_written_first(using) else "box.revision + 1"
+        selected |= {"created_revision": new, "revision": new}
     conditions = WANTED
     if draft.deduplicate and not values["expiry_stamped"]:
         # Not the parameters that are stored: PostgreSQL gives each but one type, where
