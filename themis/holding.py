@@ -1,7 +1,7 @@
 """Holding mailboxes: one transaction, one new revision each, and what it changes.
 
-A short transaction of Themis' own that begins by updating the mailbox rows, which is
-the lock, writes, counts, and commits. Whoever holds mailboxes tells what changed.
+A short transaction of Themis' own that begins by locking the mailbox rows, writes,
+counts, and commits. Whoever holds mailboxes tells what changed.
 """
 
 from __future__ import annotations

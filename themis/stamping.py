@@ -1,8 +1,8 @@
 """Stamping: one number per mailbox, in the order of commits.
 
 Inside a host's transaction rows are only marked `pending`. Stamping is a short
-transaction of Themis' own that begins by updating the mailbox row, which is the lock,
-gives all pending rows the new revision, counts, and commits. Whoever stamps broadcasts.
+transaction of Themis' own that begins by locking the mailbox row, gives all pending
+rows the new revision, counts, and commits. Whoever stamps broadcasts.
 """
 
 from __future__ import annotations
