@@ -71,10 +71,10 @@ def pytest_runtest_makereport(
 
 def pytest_collection_finish() -> None:
     # Thousands of tests are many objects that stay: to walk over all of them again and
-    # again took a seventh of the time.
+    # again takes time. How soon others are looked at stays: a hub, a socket that a test
+    # has left must be gone before the next one looks.
     gc.collect()
     gc.freeze()
-    gc.set_threshold(50_000, *gc.get_threshold()[1:])
 
 
 @pytest.hookimpl(trylast=True)

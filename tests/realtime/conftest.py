@@ -1,5 +1,6 @@
 """Fixtures for tests of the push side."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -45,7 +46,9 @@ async def hubs() -> AsyncIterator[None]:
     """Let the application make its own hub, and end that with the test."""
     yield
     for hub in running_hubs():
-        await hub.stop()
+        # One of an earlier test, whose loop has ended, may not have been collected yet.
+        if hub.loop is asyncio.get_running_loop():
+            await hub.stop()
 
 
 @pytest.fixture
