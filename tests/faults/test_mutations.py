@@ -5,6 +5,7 @@ so that it is the mutation that is seen and nothing else.
 """
 
 from collections.abc import Callable
+from tempfile import TemporaryDirectory
 
 import pytest
 
@@ -45,10 +46,12 @@ def cross(cluster: Cluster, *mutations: str) -> Run:
     people = cluster.people(2)
     cluster.open_all(people)
     orders = (people, people[::-1])
-    for writer, title, users in zip(writers, "AB", orders, strict=True):
-        writer.start("cross", title=title, users=users, seconds=0.4)
-    # What a call raised is in its journal, for the checker.
-    wait_until(lambda: _are_done(cluster), within=20)
+    with TemporaryDirectory() as meeting:
+        for writer, title, users in zip(writers, "AB", orders, strict=True):
+            # Neither tells its second before both have told their first.
+            writer.start("cross", title=title, users=users, meeting=meeting)
+        # What a call raised is in its journal, for the checker.
+        wait_until(lambda: _are_done(cluster), within=30)
     return cluster.judge(within=_QUIET)
 
 

@@ -12,6 +12,7 @@ from typing import Any
 
 from tests.faults.history import Journal
 from tests.faults.puppets import Puppet, obey
+from tests.waiting import wait_until
 
 JOURNAL = "THEMIS_TEST_JOURNAL"
 SOURCE: Any = {"source_app": "faults", "source_model": "Thing"}
@@ -129,7 +130,12 @@ class _Hand:
                 transaction.set_rollback(verb == "savepoint rollback")
             transaction.set_rollback(verb == "rollback")
 
-    def cross(self, title: str, users: list[str], seconds: float) -> None:
+    def cross(
+        self, title: str, users: list[str], seconds: float = 0, meeting: str = ""
+    ) -> None:
+        """With a folder for a meeting, wait after the first user until another writer
+        has got as far.
+        """
         from django.db import transaction  # noqa: PLC0415 -- needs the apps
 
         from themis.notifications import notify_user  # noqa: PLC0415
@@ -142,6 +148,8 @@ class _Hand:
                     account = self.account(name)
                     notify_user(account, title, **SOURCE, source_id=title)
                     time.sleep(seconds)
+                    if meeting and name == users[0]:
+                        _meet(Path(meeting), title)
         except Exception as error:
             self._journal.fail(number, error)
             raise
@@ -263,6 +271,11 @@ def main() -> None:
             "arrange": failpoints.arrange,
         }
     )
+
+
+def _meet(place: Path, title: str) -> None:
+    (place / title).touch()
+    wait_until(lambda: len([*place.iterdir()]) > 1, within=20)
 
 
 if __name__ == "__main__":
