@@ -156,7 +156,7 @@ e2e: $(NODE_STAMP) ## Run the browser tests
 
 .PHONY: faults
 faults: services $(NODE_STAMP) ## Break everything, at length, and show the figures (THEMIS_SEED=7: again)
-	THEMIS_FAULTS=all $(PY) -m pytest tests/faults --timeout 2400 $(ARGS)
+	THEMIS_FAULTS=all $(PY) -m pytest tests/faults tests/themis/test_model_check.py --timeout 2400 $(ARGS)
 
 .PHONY: lint
 lint: $(DEV_STAMP) ## Run the linters and the import rules

@@ -15,6 +15,7 @@ from channels.layers import (
 )
 from channels_redis.pubsub import RedisPubSubChannelLayer
 
+from . import tasks
 from .feeds import Feed
 from .groups import EVERY_HUB, group_of
 
@@ -22,6 +23,8 @@ logger = logging.getLogger("realtime")
 
 # How long the layer may take to join or leave a group.
 LAYER_SECONDS = 1
+# When what listens is asked again to end.
+CANCEL_SECONDS = 0.1
 # How many groups are left beside each other when all are.
 LEAVES_AT_ONCE = 10
 # How soon a broker that fails is tried again, and how rarely if it stays away.
@@ -102,8 +105,7 @@ class Broker:
             try:
                 await asyncio.wait([self._listening])
             finally:
-                self._listening.cancel()
-                await asyncio.wait([self._listening], timeout=LAYER_SECONDS)
+                await tasks.end([self._listening], again_after=CANCEL_SECONDS)
 
     async def renew(self) -> None:
         """

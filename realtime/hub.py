@@ -17,7 +17,7 @@ from typing import Any
 
 from themis.conf import settings
 
-from . import metrics
+from . import metrics, tasks
 from .broker import Broker
 from .endings import Endings
 from .feeds import Feed
@@ -29,6 +29,8 @@ logger = logging.getLogger("realtime")
 
 # How long a group is kept for a page that comes right back.
 LINGER_SECONDS = 30
+# When a task that was to end is asked again; later than such a task asks its own.
+CANCEL_SECONDS = 0.5
 # A ping to each page this often; under the usual 60 s of proxies.
 PING_SECONDS = 25
 
@@ -87,9 +89,7 @@ class Hub:
     async def stop(self) -> None:
         """End the hub's tasks, and its threads with their connections."""
         _HUBS.discard(self)
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await tasks.end(self._tasks, again_after=CANCEL_SECONDS)
         await self._readers.close()
 
     # Sockets come and go

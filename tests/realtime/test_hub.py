@@ -645,6 +645,27 @@ class TestHeartbeat:
         assert silent.messages == []
 
 
+class TestTheEnd:
+    async def test_a_task_that_has_lost_its_cancellation_is_asked_again(self) -> None:
+        """As redis-py may do, in `asyncio.wait_for` of Python 3.11."""
+        lost: list[bool] = []
+
+        async def companion(_hub: Hub) -> None:
+            while True:
+                try:
+                    await asyncio.sleep(3600)
+                except asyncio.CancelledError:
+                    if lost:
+                        raise
+                    lost.append(True)
+
+        hub = Hub()
+        hub.start(companion)
+        await asyncio.sleep(0)
+        await hub.stop()
+        assert lost == [True]
+
+
 class TestHubs:
     async def test_a_loop_has_one_hub(self, hubs: None) -> None:
         started: list[Hub] = []

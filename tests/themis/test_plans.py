@@ -54,6 +54,10 @@ INSERT INTO auth_user (password, username, first_name, last_name, email,
 SELECT '', 'user' || i, '', '', '', false, false, true, now()
 FROM generate_series(1, %(users)s) AS i;
 
+-- Else what some test before has left says that they are few: each row that follows
+-- would look for its user among all of them, and the join below take minutes.
+ANALYZE auth_user;
+
 INSERT INTO themis_userprofile (user_id, notifications_enabled, notification_min_level,
     browser_notifications_enabled, notification_retention_days, pending)
 SELECT id, true, 'info', false, CASE WHEN id %% 50 = 0 THEN 30 END, false
@@ -81,9 +85,6 @@ FROM (
     ) AS owned
 ) AS counted;
 
--- Else what some test before has left says that they are empty, and the join takes
--- minutes.
-ANALYZE auth_user;
 ANALYZE themis_usernotification;
 
 INSERT INTO themis_mailbox (user_id, epoch, revision, floor_revision, next_expiry_at,
