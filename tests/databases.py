@@ -81,7 +81,7 @@ def _is_for_another(database: str, item: pytest.Item) -> bool:
 
 
 def _asks_for_database(item: pytest.Item) -> bool:
-    if item.get_closest_marker("once") is not None:
+    if item.get_closest_marker("once") or item.get_closest_marker("anywhere"):
         return False
     if item.get_closest_marker("django_db") is not None:
         return True

@@ -160,6 +160,7 @@ class TestWhoseStateItIs:
                 assert "ETag" not in response
 
 
+@pytest.mark.anywhere
 class TestBodies:
     @each_write
     @pytest.mark.parametrize("kind", ["application/json", FORM, MULTIPART])

@@ -49,6 +49,7 @@ def client(ada: User) -> Client:
     return signed_in(ada)
 
 
+@pytest.mark.anywhere
 class TestRefusals:
     def test_signed_out_is_a_problem_not_a_redirect(self) -> None:
         assert_problem(Client().get(STATE), 401)
@@ -554,6 +555,7 @@ def refusals() -> list[Any]:
     return found
 
 
+@pytest.mark.anywhere
 class TestMalformedBodies:
     @pytest.mark.parametrize(("verb", "body", "blamed"), refusals())
     def test_a_wrong_field_is_named_and_nothing_changes(
