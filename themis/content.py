@@ -7,6 +7,7 @@ gets wrong is mended.
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 from urllib.parse import urlsplit
 
 from django.utils.functional import Promise
@@ -69,6 +70,8 @@ def clean_source(value: object, *, name: str) -> str:
     return clean_text(text, name=name, length=length)
 
 
+# One text goes to many users, and each of their frames looks at its link.
+@lru_cache(maxsize=256)
 def is_safe_url(url: str) -> bool:
     r"""
     Tell whether *url* is a path on this site or a plain http(s) address.

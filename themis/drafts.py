@@ -10,6 +10,7 @@ from functools import cached_property
 from typing import Any
 
 from django.conf import settings as django_settings
+from django.db.models.base import ModelState
 from django.utils import timezone
 
 from themis import content
@@ -97,8 +98,12 @@ class Draft:
 
     def stored(self, using: str, **columns: Any) -> UserNotification:
         """Return the notification as the database *using* has it, with *columns*."""
-        values = self.values | columns
-        return UserNotification.from_db(using, list(values), list(values.values()))
+        # As `from_db` makes it, whose way through all fields takes ten times as long.
+        state = ModelState()
+        state.adding, state.db = False, using
+        row = UserNotification.__new__(UserNotification)
+        row.__dict__ |= {"_state": state} | self.values | columns
+        return row
 
     @cached_property
     def identity(self) -> dict[str, str]:

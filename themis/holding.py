@@ -110,10 +110,16 @@ def hold(
             revisions.rest(idle, using)
         if busy:
             counts = revisions.count([stamp.box.user for stamp in busy], now, using)
+            # A setting that is not set is looked for in vain each time.
+            poll_interval = settings.poll_interval
             for stamp in busy:
-                count = counts[stamp.box.user]
-                alone = len(busy) == 1
-                stamp.changes = to_changes(stamp, count, using, alone=alone)
+                stamp.changes = to_changes(
+                    stamp,
+                    counts[stamp.box.user],
+                    using,
+                    alone=len(busy) == 1,
+                    poll_interval=poll_interval,
+                )
             announce([stamp.changes for stamp in busy if stamp.changes], using)
 
 
@@ -126,7 +132,9 @@ def announce(changes: list[Changes], using: str) -> None:
     transaction.on_commit(broadcast, using=using, robust=True)
 
 
-def to_changes(stamp: Stamp, count: Count, using: str, *, alone: bool) -> Changes:
+def to_changes(
+    stamp: Stamp, count: Count, using: str, *, alone: bool, poll_interval: int
+) -> Changes:
     """Return what open pages are told; *alone*: of no other user at the same time."""
     items = [row for row in stamp.rows if row.is_listed_at(stamp.now)]
     gone = [row.pk for row in stamp.rows if not row.is_listed_at(stamp.now)]
@@ -148,7 +156,7 @@ def to_changes(stamp: Stamp, count: Count, using: str, *, alone: bool) -> Change
         removed=removed,
         whole=whole,
         now=stamp.now,
-        poll_interval=settings.poll_interval,
+        poll_interval=poll_interval,
         desktop=count.desktop,
         next_expiry_at=count.next_expiry_at,
     )

@@ -15,6 +15,7 @@ from django.db import ProgrammingError, transaction
 from django.utils import timezone
 
 from themis import holding, revisions
+from themis.conf import settings
 from themis.drafts import Draft
 from themis.holding import Stamp, announce, to_changes
 from themis.models import UserNotification
@@ -116,6 +117,9 @@ def store_at_once(draft: Draft, user: Any, using: str) -> list[UserNotification]
         )
         count = Count(unread, desktop, next_expiry_at)
         stamp = Stamp(box, now, rows=[row])
-        announce([to_changes(stamp, count, using, alone=True)], using)
+        changes = to_changes(
+            stamp, count, using, alone=True, poll_interval=settings.poll_interval
+        )
+        announce([changes], using)
         return [row]
     return None

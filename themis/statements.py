@@ -36,7 +36,7 @@ def run(
     if len(keys) > 1 and connection.vendor == "postgresql":
         # One text however many they are: it is parsed once, and keeps its plan.
         statement = statement.replace("IN (%(users)s)", "= ANY(%(users)s)")
-        parameters["users"] = keys
+        parameters["users"] = _to_array(keys)
     else:
         marks = {f"user{number}": key for number, key in enumerate(keys)}
         parameters |= marks
@@ -50,6 +50,13 @@ def run(
         cursor.execute(statement.strip(), parameters)
         rows: list[tuple[Any, ...]] = cursor.fetchall()
     return rows
+
+
+def _to_array(keys: list[Any]) -> list[Any] | str:
+    """Return *keys* as psycopg takes them; it needs microseconds for each of a list."""
+    if all(type(key) is int for key in keys):
+        return "{" + ",".join(map(str, keys)) + "}"
+    return keys
 
 
 @cache
