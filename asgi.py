@@ -2,22 +2,23 @@
 
 import os
 
-from django.core.asgi import get_asgi_application
+import django
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "server.settings")
 
-# Before the imports below, which need the apps to be ready.
-django_application = get_asgi_application()
+# Before the imports below, which need the apps to be ready. The prefix is a request's.
+django.setup(set_prefix=False)
 
 from channels.routing import ProtocolTypeRouter, URLRouter  # noqa: E402
 
 from realtime.operations import Operations  # noqa: E402
 from realtime.routing import websocket_urlpatterns  # noqa: E402
 from server.garbage import collect_rarely  # noqa: E402
+from server.threads import InThreadHandler  # noqa: E402
 
 application = ProtocolTypeRouter(
     {
-        "http": Operations(django_application),
+        "http": Operations(InThreadHandler()),
         "websocket": URLRouter(websocket_urlpatterns),
     }
 )

@@ -83,8 +83,6 @@ MIDDLEWARE = [
     "django.contrib.auth.middleware.AuthenticationMiddleware",
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
-    # Must be the last.
-    "server.threads.stay_in_thread",
 ]
 
 ROOT_URLCONF = "server.urls"

@@ -257,7 +257,3 @@ def test_only_an_unconfigured_command_line_is_taken_for_development(
         env,
     )
     assert run.stdout.strip() == expected
-
-
-def test_the_last_middleware_keeps_the_others_in_one_thread() -> None:
-    assert settings(**DEVELOPMENT)["MIDDLEWARE"][-1] == "server.threads.stay_in_thread"

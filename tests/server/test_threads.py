@@ -1,9 +1,7 @@
-"""Whether middleware are called in a thread, all together, or each on its own."""
+"""Whether middleware and view are called in a thread, all together, or on their own."""
 
 import sys
 import threading
-from asyncio import iscoroutinefunction
-from collections.abc import Callable
 from types import FrameType
 from typing import Any
 
@@ -12,35 +10,12 @@ from asgiref.testing import ApplicationCommunicator
 from django.core.handlers.asgi import ASGIHandler
 from django.http import HttpRequest, HttpResponse
 from django.urls import path
-from django.utils.decorators import sync_and_async_middleware
 from django.utils.deprecation import MiddlewareMixin
 from pytest_django import Settings
 
+from server.threads import InThreadHandler
+
 pytestmark = pytest.mark.once
-
-CALLS: list[bool] = []
-
-
-@pytest.fixture(autouse=True)
-def _no_calls() -> None:
-    CALLS.clear()
-
-
-@sync_and_async_middleware
-def note_the_way(get_response: Callable[..., Any]) -> Callable[..., Any]:
-    """Stand where Django's middleware stand, and note whether these leave the loop."""
-    CALLS.append(iscoroutinefunction(get_response))
-    return get_response
-
-
-def test_what_stands_before_it_leaves_the_loop_only_once(settings: Settings) -> None:
-    first = f"{__name__}.note_the_way"
-    django = "django.contrib.sessions.middleware.SessionMiddleware"
-    for rest in ([django], [django, "server.threads.stay_in_thread"]):
-        settings.MIDDLEWARE = [first, *rest]
-        ASGIHandler()
-    assert CALLS == [True, False]
-
 
 # In which thread each step ran, and on which trip of asgiref's to a thread.
 STEPS: list[tuple[int, FrameType]] = []
@@ -48,15 +23,11 @@ STEPS: list[tuple[int, FrameType]] = []
 
 def note_the_step() -> None:
     frame: FrameType | None = sys._getframe()
-    trip = None
-    # The outermost: the view makes another one, within the thread that waits for it.
-    while frame:
-        if frame.f_code.co_name == "thread_handler":
-            trip = frame
+    while frame and frame.f_code.co_name != "thread_handler":
         frame = frame.f_back
-    assert trip, "not in a thread"
+    assert frame, "not in a thread"
     # Kept, so that no other frame is taken for it.
-    STEPS.append((threading.get_ident(), trip))
+    STEPS.append((threading.get_ident(), frame))
 
 
 class NoteTheStep(MiddlewareMixin):
@@ -83,15 +54,13 @@ def view(request: HttpRequest) -> HttpResponse:
 urlpatterns = [path("", view)]
 
 
-@pytest.mark.parametrize(
-    ("last", "trips"), [([], 5), (["server.threads.stay_in_thread"], 1)]
-)
+@pytest.mark.parametrize(("handler", "trips"), [(ASGIHandler, 5), (InThreadHandler, 1)])
 async def test_a_request_is_served_by_one_trip_to_one_thread(
-    last: list[str], trips: int, settings: Settings
+    handler: type[ASGIHandler], trips: int, settings: Settings
 ) -> None:
     """Two middleware, the view, and the two again."""
     settings.ROOT_URLCONF = __name__
-    settings.MIDDLEWARE = [f"{__name__}.NoteTheStep"] * 2 + last
+    settings.MIDDLEWARE = [f"{__name__}.NoteTheStep"] * 2
     scope = {
         "type": "http",
         "method": "GET",
@@ -101,7 +70,7 @@ async def test_a_request_is_served_by_one_trip_to_one_thread(
     }
     STEPS.clear()
     communicator: Any = ApplicationCommunicator  # which has no types
-    client = communicator(ASGIHandler(), scope)
+    client = communicator(handler(), scope)
     await client.send_input({"type": "http.request", "body": b""})
     answer = await client.receive_output(timeout=20)
     assert answer["status"] == 200
