@@ -16,11 +16,7 @@ from demo.models import Announcement, Event, Report, Request, Task, Team
 from tests.demo.conftest import signed_in, unread_of
 from themis.notifications import notify_user
 
-pytestmark = [
-    pytest.mark.anywhere,
-    pytest.mark.django_db,
-    pytest.mark.urls("server.urls"),
-]
+pytestmark = [pytest.mark.django_db, pytest.mark.urls("server.urls")]
 
 LISTS = ["/tasks/", "/requests/", "/reports/", "/events/", "/teams/"]
 DETAILS = [

@@ -37,7 +37,7 @@ from themis import mailbox, urls
 from themis.api import openapi, problems
 from themis.models import Mailbox
 
-pytestmark = [pytest.mark.anywhere, pytest.mark.django_db]
+pytestmark = pytest.mark.django_db
 
 DOCUMENT = "/notifications/api/openapi.json"
 MOUNT = "/notifications"

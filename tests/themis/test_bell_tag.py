@@ -25,7 +25,7 @@ from themis.models import Mailbox, UserNotification
 from themis.notifications import notify_user
 from themis.owners import owner_of
 
-pytestmark = [pytest.mark.anywhere, pytest.mark.django_db]
+pytestmark = pytest.mark.django_db
 
 TEMPLATE = "{% load themis %}<header>{% themis_bell %}</header>"
 

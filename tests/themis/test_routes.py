@@ -31,7 +31,7 @@ from themis import mailbox
 from themis.models import UserNotification, UserProfile
 
 URLCONF = "server.urls"
-pytestmark = [pytest.mark.anywhere, pytest.mark.django_db, pytest.mark.urls(URLCONF)]
+pytestmark = [pytest.mark.django_db, pytest.mark.urls(URLCONF)]
 
 # The kinds. What is in neither shows or does something that is one person's.
 PUBLIC = {"themis:openapi", "home", "login", "logout"}
