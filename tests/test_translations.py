@@ -18,6 +18,7 @@ from django.utils import translation
 from tests import messages
 from tests.processes import ROOT
 from tests.themis.markup import Element, parse
+from themis.revisions import COUNT_LIMIT
 
 pytestmark = pytest.mark.once
 
@@ -29,6 +30,9 @@ _PLACEHOLDER = re.compile(r"%\(\w+\)[sd]|%[sd]|\{\w+\}")
 
 # What a text may end with where the English one ends so.
 _ENDS = {".": ".", ":": ":", "…": "…", "?": "?؟"}
+
+# Django 6.1 has a French form for round millions alone; nothing here counts so far.
+_COUNTED = range(COUNT_LIMIT + 1)
 
 Key = tuple[str | None, str]
 
@@ -50,6 +54,22 @@ def forms_of(texts: Any) -> tuple[str, ...]:
 def said_in(catalog: Catalog) -> dict[Key, Message]:
     """The messages by what identifies them: the context and the English text."""
     return {(one.context, forms_of(one.id)[0]): one for one in catalog if one.id}
+
+
+def used_by(catalog: Catalog) -> list[int]:
+    """Which plural form each number has that is counted here, named by its first."""
+    form_of: Callable[[int], int] = gettext.c2py(catalog.plural_expr)
+    forms = [form_of(count) for count in _COUNTED]
+    return [forms.index(form) for form in forms]
+
+
+def spoken(catalog: Catalog, message: Message) -> list[str]:
+    """The forms of a text that numbers have which are counted here."""
+    forms = forms_of(message.string)
+    if not message.pluralizable:
+        return [*forms]
+    form_of: Callable[[int], int] = gettext.c2py(catalog.plural_expr)
+    return [forms[form_of(count)] for count in sorted(set(used_by(catalog)))]
 
 
 def pairs_of(language: str) -> Iterator[tuple[Message, int | None, str]]:
@@ -96,7 +116,7 @@ def test_the_plural_forms_are_those_of_django(language: str) -> None:
     theirs = read(_django() / f"conf/locale/{language}/LC_MESSAGES/django.po")
     ours = catalog_of(language)
     assert ours.num_plurals == {"ar": 6, "de": 2, "fr": 2}[language]
-    assert ours.plural_expr == theirs.plural_expr
+    assert used_by(ours) == used_by(theirs)
 
 
 @each_language
@@ -143,17 +163,18 @@ def test_the_compiled_catalog_is_the_same(language: str) -> None:
 @each_language
 def test_texts_that_django_has_too_are_said_as_django_says_them(language: str) -> None:
     """Django merges all catalogs: else the host's own pages would say them so, too."""
-    theirs: dict[Key, set[tuple[str, ...]]] = {}
+    theirs: dict[Key, list[list[str]]] = {}
     where = ("conf/locale", "contrib/admin/locale", "contrib/auth/locale")
     for folder in where:
         catalog = read(_django() / folder / language / "LC_MESSAGES/django.po")
         for key, message in said_in(catalog).items():
-            theirs.setdefault(key, set()).add(forms_of(message.string))
-    ours = said_in(catalog_of(language))
+            theirs.setdefault(key, []).append(spoken(catalog, message))
+    catalog = catalog_of(language)
+    ours = said_in(catalog)
     shared = ours.keys() & theirs.keys()
     assert (None, "Save") in shared
     for key in shared:
-        assert forms_of(ours[key].string) in theirs[key], key
+        assert spoken(catalog, ours[key]) in theirs[key], key
 
 
 def _django() -> Path:

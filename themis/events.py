@@ -31,19 +31,21 @@ def wire_time(moment: datetime | None) -> str | None:
     """Return *moment* as ISO 8601 in UTC; a naive one is in Django's time zone."""
     if moment is None:
         return None
-    if timezone.is_naive(moment):
-        moment = timezone.make_aware(moment, timezone.get_default_timezone())
-    return _in_utc(moment)
+    if moment.tzinfo is not UTC:
+        if timezone.is_naive(moment):
+            moment = timezone.make_aware(moment, timezone.get_default_timezone())
+        try:
+            moment = moment.astimezone(UTC)
+        except OverflowError:
+            # "Never", spelt as the last moment of the calendar, has none in UTC.
+            moment = moment.replace(tzinfo=UTC)
+    return _spell(moment)
 
 
-# The frames of one call share their times.
+# The frames of one call share their times. Of times in UTC alone: in other zones two
+# can be equal that are an hour apart, when the clocks are put back.
 @lru_cache(maxsize=64)
-def _in_utc(moment: datetime) -> str:
-    try:
-        moment = moment.astimezone(UTC)
-    except OverflowError:
-        # "Never", spelt as the last moment of the calendar, has none in UTC.
-        moment = moment.replace(tzinfo=UTC)
+def _spell(moment: datetime) -> str:
     return moment.isoformat().replace("+00:00", "Z")
 
 

@@ -226,6 +226,14 @@ class TestTime:
         """In ISO 8601."""
         assert wire_time(moment) == text
 
+    def test_the_hour_that_comes_twice_is_two_hours(self) -> None:
+        """The clocks are put back: Python takes its first and second time for equal."""
+        first = datetime(2030, 10, 27, 2, 30, tzinfo=ZoneInfo("Europe/Vienna"))
+        again = first.replace(fold=1)
+        assert first == again
+        assert wire_time(first) == "2030-10-27T00:30:00Z"
+        assert wire_time(again) == "2030-10-27T01:30:00Z"
+
     def test_a_naive_one_is_in_djangos_zone(self, settings: Settings) -> None:
         """Hosts with USE_TZ=False have such."""
         settings.TIME_ZONE = "Europe/Vienna"
