@@ -43,6 +43,13 @@ def address() -> tuple[str, int]:
     return environment.text("BIND", "127.0.0.1"), port
 
 
+# In one line: a second one would be copied with its indentation.
+_RING = (
+    "from themis.notifications import notify_user; "
+    'notify_user(User.objects.get(username="{}"), "Hello from the shell")'
+)
+
+
 def prepare() -> None:
     """Make the database ready to serve, and the static files without DEBUG."""
     call_command("migrate", verbosity=0, interactive=False)
@@ -66,8 +73,7 @@ def welcome(url: str) -> str:
   is {PASSWORD}. Assign a task to the other one, or approve their request: that bell
   rings. Or ring it from another terminal, with the same environment:
 
-  {sys.executable} manage.py shell -c 'from themis.notifications import notify_user
-  notify_user(User.objects.get(username="{first}"), "Hello from the shell")'
+  {sys.executable} manage.py shell -c '{_RING.format(first)}'
 """
     return text
 

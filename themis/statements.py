@@ -55,8 +55,8 @@ def run(
 @lru_cache(maxsize=4)
 def _prepare(users: tuple[Any, ...], using: str) -> list[Any]:
     """Return primary keys as the database *using* takes them."""
-    prepare = _user_key().get_db_prep_value
-    return [prepare(user, connections[using]) for user in users]
+    prepare, connection = _user_key().get_db_prep_value, connections[using]
+    return [prepare(user, connection) for user in users]
 
 
 def _to_array(keys: list[Any]) -> list[Any] | str:

@@ -4,6 +4,7 @@ import os
 import re
 import signal
 import socket
+import sqlite3
 import subprocess
 import sys
 import time
@@ -20,6 +21,10 @@ from tests.waiting import wait_until
 pytestmark = pytest.mark.once
 
 
+# What is printed to be copied to a shell, up to the end of its line.
+_COPIED = re.compile(r"^.* manage\.py shell -c .*$", re.MULTILINE)
+
+
 class Run:
     """One start of the server by a person at a terminal."""
 
@@ -27,17 +32,19 @@ class Run:
         self.port = int(env.setdefault("PORT", str(free_port())))
         self.url = f"http://127.0.0.1:{self.port}"
         self._log = directory / "server.log"
+        self.database = directory / "db.sqlite3"
+        self.environment = {
+            "PATH": os.environ["PATH"],
+            "DATABASE_URL": f"sqlite:///{self.database}",
+            **env,
+        }
         # Who runs in the background ignores Ctrl-C, and so would the server.
         before = signal.signal(signal.SIGINT, signal.default_int_handler)
         with self._log.open("ab") as log:
             self.process = subprocess.Popen(
                 [sys.executable, "-m", "server"],
                 cwd=ROOT,
-                env={
-                    "PATH": os.environ["PATH"],
-                    "DATABASE_URL": f"sqlite:///{directory / 'db.sqlite3'}",
-                    **env,
-                },
+                env=self.environment,
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,
@@ -94,12 +101,31 @@ def test_it_serves_says_where_and_stops_without_a_traceback(starts: Starts) -> N
     assert "Sign in as ada" in page
     assert "Sign in as grace" in page
     assert "themis-demo" in run.output
-    assert "manage.py shell -c" in run.output
     assert ":root" in run.get("/static/demo/demo.css")
 
     assert run.interrupt() == 0
     assert "Traceback" not in run.output
     assert "Warning" not in run.output
+
+
+def test_the_command_that_it_prints_rings(starts: Starts) -> None:
+    """Copied as it stands there, spaces and all, by one more terminal."""
+    run = starts()
+    run.wait_until_ready()
+    copied = _COPIED.search(run.output)
+    assert copied is not None
+    told = subprocess.run(
+        ["sh", "-c", copied[0]],
+        cwd=ROOT,
+        env=run.environment,
+        capture_output=True,
+        check=False,
+        text=True,
+    )
+    assert told.returncode == 0, told.stderr
+    with sqlite3.connect(run.database) as connection:
+        titles = connection.execute("SELECT title FROM themis_usernotification")
+        assert titles.fetchall() == [("Hello from the shell",)]
 
 
 def test_ctrl_c_during_the_start_is_no_error(starts: Starts) -> None:
