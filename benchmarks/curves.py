@@ -12,7 +12,8 @@ _GAP = 24
 _WIDTH = (WIDTH - _GAP * (_COLUMNS - 1)) / _COLUMNS
 _HEIGHT = 90
 _TITLE = 30
-_LEGEND = 34
+# One line for each step: all in one would be wider than the picture.
+_LINE = 18
 _ROW = _TITLE + _HEIGHT + 20
 
 
@@ -25,14 +26,18 @@ class Curve:
 
 
 def draw(curves: Sequence[Curve], steps: Sequence[str], title: str) -> str:
-    """Return the curves in rows; *steps* says what the points of each are."""
-    parts = [write(0, 20, "From left to right: " + "; ".join(steps), "quiet")]
+    """Return the curves in rows; *steps* says what each point stands for."""
+    parts = [
+        write(0, _LINE * number, f"{number}. {step}", "quiet")
+        for number, step in enumerate(steps, start=1)
+    ]
+    legend = _LINE * len(steps) + 14
     for number, curve in enumerate(curves):
         row, column = divmod(number, _COLUMNS)
-        left, top = column * (_WIDTH + _GAP), _LEGEND + row * _ROW
+        left, top = column * (_WIDTH + _GAP), legend + row * _ROW
         parts += _draw(curve, left, top)
     rows = -(-len(curves) // _COLUMNS)
-    return page(parts, _LEGEND + rows * _ROW, title)
+    return page(parts, legend + rows * _ROW, title)
 
 
 def _draw(curve: Curve, left: float, top: float) -> Iterator[str]:

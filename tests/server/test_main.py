@@ -115,7 +115,7 @@ def test_the_command_that_it_prints_rings(starts: Starts) -> None:
     copied = _COPIED.search(run.output)
     assert copied is not None
     told = subprocess.run(
-        ["sh", "-c", copied[0]],
+        ["/bin/sh", "-c", copied[0]],
         cwd=ROOT,
         env=run.environment,
         capture_output=True,
