@@ -20,7 +20,12 @@ from daphne.server import Server  # before anything else imports Twisted's react
 from django.conf import settings
 from django.core.exceptions import ImproperlyConfigured
 from django.core.management import CommandError, call_command
-from django.db import DatabaseError, connections
+from django.db import (
+    DEFAULT_DB_ALIAS,
+    DatabaseError,
+    OperationalError,
+    connections,
+)
 
 from server import environment
 
@@ -128,5 +133,18 @@ def main(arguments: list[str]) -> int:
             prepare()
         return serve(host, port)
     except (ImproperlyConfigured, CommandError, DatabaseError) as error:
-        print(f"{type(error).__name__}: {error}", file=sys.stderr)
+        print(f"{type(error).__name__}: {_reason(error)}", file=sys.stderr)
         return 1
+
+
+def _reason(error: Exception) -> str:
+    """Tell what a person can mend: a pool says only how long it has waited."""
+    if isinstance(error, OperationalError):
+        connection = connections[DEFAULT_DB_ALIAS]
+        if connection.settings_dict["OPTIONS"].pop("pool", None):
+            try:
+                connection.ensure_connection()
+            except OperationalError as plain:
+                # Its second line asks whether the server is running.
+                return str(plain).splitlines()[0]
+    return str(error)

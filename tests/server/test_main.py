@@ -185,4 +185,5 @@ def test_a_database_that_is_away_is_said_in_one_line(starts: Starts) -> None:
     run = starts(DATABASE_URL="postgres://themis@127.0.0.1:1/themis")
     assert run.process.wait(20) == 1
     assert "OperationalError" in run.output
+    assert 'at "127.0.0.1", port 1 failed: Connection refused' in run.output
     assert "Traceback" not in run.output
