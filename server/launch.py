@@ -36,6 +36,11 @@ PING_SECONDS = 20
 # any of Themis' own: the limit holds for what is sent, too.
 MAX_MESSAGE_BYTES = 1024 * 1024
 HIGHEST_PORT = 65535
+# In one line: a second one would be copied with its indentation.
+_RING = (
+    "from themis.notifications import notify_user; "
+    'notify_user(User.objects.get(username="{}"), "Hello from the shell")'
+)
 
 
 def address() -> tuple[str, int]:
@@ -46,13 +51,6 @@ def address() -> tuple[str, int]:
             f"PORT is {port}: set it to a number from 1 to {HIGHEST_PORT}."
         )
     return environment.text("BIND", "127.0.0.1"), port
-
-
-# In one line: a second one would be copied with its indentation.
-_RING = (
-    "from themis.notifications import notify_user; "
-    'notify_user(User.objects.get(username="{}"), "Hello from the shell")'
-)
 
 
 def prepare() -> None:
@@ -141,6 +139,7 @@ def _reason(error: Exception) -> str:
     """Tell what a person can mend: a pool says only how long it has waited."""
     if isinstance(error, OperationalError):
         connection = connections[DEFAULT_DB_ALIAS]
+        # Nobody misses the pool any more: the process is about to end.
         if connection.settings_dict["OPTIONS"].pop("pool", None):
             try:
                 connection.ensure_connection()

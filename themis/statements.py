@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection
 from datetime import datetime
-from functools import cache, lru_cache
+from functools import cache
 from typing import Any
 
 from django.contrib.auth import get_user_model
@@ -31,7 +31,8 @@ def run(
         parameters: What it needs besides. Times and UUIDs are adapted to the database.
     """
     connection = connections[using]
-    keys = _prepare(tuple(users), using)
+    prepare = _user_key().get_db_prep_value
+    keys = [prepare(user, connection) for user in users]
     if len(keys) > 1 and connection.vendor == "postgresql":
         # One text however many they are: it is parsed once, and keeps its plan.
         statement = statement.replace("IN (%(users)s)", "= ANY(%(users)s)")
@@ -49,14 +50,6 @@ def run(
         cursor.execute(statement.strip(), parameters)
         rows: list[tuple[Any, ...]] = cursor.fetchall()
     return rows
-
-
-# The statements of one call ask for the same users.
-@lru_cache(maxsize=4)
-def _prepare(users: tuple[Any, ...], using: str) -> list[Any]:
-    """Return primary keys as the database *using* takes them."""
-    prepare, connection = _user_key().get_db_prep_value, connections[using]
-    return [prepare(user, connection) for user in users]
 
 
 def _to_array(keys: list[Any]) -> list[Any] | str:
