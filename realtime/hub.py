@@ -142,6 +142,8 @@ class Hub:
                 return
             if is_left:
                 del self.feeds[feed.key]
+                # It holds the feed, which then goes without the garbage collector.
+                feed.leaving = None
             else:
                 # Else the broker would send it here for as long as the process lives.
                 self._linger(feed)
