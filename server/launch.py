@@ -32,6 +32,8 @@ from server import environment
 # A ping that comes before the previous one timed out makes daphne close live
 # connections: the timeout must not be longer than the interval.
 PING_SECONDS = 20
+# How long a page has to say goodbye, at least.
+CLOSING_SECONDS = 5
 # Larger than any frame of a page, so that Themis can refuse with its own code; and than
 # any of Themis' own: the limit holds for what is sent, too.
 MAX_MESSAGE_BYTES = 1024 * 1024
@@ -86,17 +88,14 @@ def serve(host: str, port: int) -> int:
     application = import_module("asgi").application
     shown = "127.0.0.1" if host == "0.0.0.0" else host  # noqa: S104 - only compared
     url = f"http://[{shown}]:{port}/" if ":" in shown else f"http://{shown}:{port}/"
-    server = Server(
+    server: Server = Server(
         application=application,
         endpoints=build_endpoint_description_strings(host=host, port=port),
         ping_interval=PING_SECONDS,
         ping_timeout=PING_SECONDS,
         websocket_max_message_size=MAX_MESSAGE_BYTES,
         websocket_max_frame_size=MAX_MESSAGE_BYTES,
-        # A machine that reads JSON needs no welcome.
-        ready_callable=None
-        if environment.text("LOG_FORMAT") == "json"
-        else lambda: print(welcome(url), flush=True),
+        ready_callable=lambda: _be_ready(server, url),
     )
     if signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:
         # Only where it finds this one does Twisted put its own, and stop for Ctrl-C.
@@ -110,6 +109,15 @@ def serve(host: str, port: int) -> int:
         )
         return 1
     return 0
+
+
+def _be_ready(server: Server, url: str) -> None:
+    # Autobahn's timers end at a whole second that is not later (txaio), and its own of
+    # one second at once: the connection is cut before the code of its end has left.
+    server.ws_factory.setProtocolOptions(closeHandshakeTimeout=CLOSING_SECONDS)
+    # A machine that reads JSON needs no welcome.
+    if environment.text("LOG_FORMAT") != "json":
+        print(welcome(url), flush=True)
 
 
 def main(arguments: list[str]) -> int:

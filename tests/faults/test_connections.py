@@ -442,7 +442,8 @@ class TestRefusedHandshakes:
                 f"{grown:.1f} MiB; {len(latencies)} pushes to a neighbour, "
                 f"worst {max(latencies) * 1000:.0f} ms"
             )
-            assert grown < 4
+            # A connection is 20 KiB; garbage waits for some thousand of them.
+            assert grown < 16
             assert max(latencies) < BUSY
             await pushes.close()
 
