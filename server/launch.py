@@ -114,7 +114,7 @@ def serve(host: str, port: int) -> int:
 def _be_ready(server: Server, url: str) -> None:
     # Autobahn's timers end at a whole second that is not later (txaio), and its own of
     # one second at once: the connection is cut before the code of its end has left.
-    server.ws_factory.setProtocolOptions(closeHandshakeTimeout=CLOSING_SECONDS)
+    server.ws_factory.closeHandshakeTimeout = CLOSING_SECONDS
     # A machine that reads JSON needs no welcome.
     if environment.text("LOG_FORMAT") != "json":
         print(welcome(url), flush=True)
