@@ -146,19 +146,21 @@ class Proxy:
             "127.0.0.1", self._target
         )
         self._writers.add(there_writer)
-        there_writer.write(head)
-        if only_head and silent is not None:
-            writer.write(await there_reader.readuntil(b"\r\n\r\n"))
-            silent.set()
-        ways = [
-            asyncio.ensure_future(_pour(reader, there_writer)),
-            asyncio.ensure_future(_pour(there_reader, writer, silent)),
-        ]
-        await asyncio.wait(ways, return_when=asyncio.FIRST_COMPLETED)
-        for way in ways:
-            way.cancel()
-        await asyncio.wait(ways)
-        await self._close_writer(there_writer)
+        try:
+            there_writer.write(head)
+            if only_head and silent is not None:
+                writer.write(await there_reader.readuntil(b"\r\n\r\n"))
+                silent.set()
+            ways = [
+                asyncio.ensure_future(_pour(reader, there_writer)),
+                asyncio.ensure_future(_pour(there_reader, writer, silent)),
+            ]
+            await asyncio.wait(ways, return_when=asyncio.FIRST_COMPLETED)
+            for way in ways:
+                way.cancel()
+            await asyncio.wait(ways)
+        finally:
+            await self._close_writer(there_writer)
 
 
 async def _pour(
