@@ -32,7 +32,7 @@ from server import environment
 # A ping that comes before the previous one timed out makes daphne close live
 # connections: the timeout must not be longer than the interval.
 PING_SECONDS = 20
-# How long a page has to say goodbye, at least.
+# How long a page has to say goodbye; up to a second less, see _be_ready.
 CLOSING_SECONDS = 5
 # Larger than any frame of a page, so that Themis can refuse with its own code; and than
 # any of Themis' own: the limit holds for what is sent, too.

@@ -8,9 +8,9 @@ import json
 import sqlite3
 import time
 import urllib.request
-from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
+from functools import partial
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -27,7 +27,7 @@ from tests.conftest import MakeDatabase, Serve
 from tests.faults.cluster import NEVER, THOROUGH
 from tests.faults.conftest import StartSender
 from tests.faults.failpoints import VARIABLE
-from tests.faults.probes import FaultyServer, FaultyUvicorn, holdings_of
+from tests.faults.probes import FaultyServer, FaultyUvicorn, Holdings, holdings_of
 from tests.faults.strangers import BINARY, PING, TEXT, Stranger, make_frame
 from tests.processes import RedisServer
 from tests.waiting import await_until
@@ -358,9 +358,10 @@ def annoy(url: str, cookie: str, data: bytes) -> int | None:
         return stranger.close_code()
 
 
-# Handshakes of each kind that is refused, in each of two rounds, and how many at once.
+# Handshakes of each kind that is refused, in each round, how many at once, and rounds.
 REFUSED = 1_000 if THOROUGH else 12
 AT_ONCE = 20
+ROUNDS = 3
 # Of the pools that fill when there is much to do at once: a file and its log for each
 # reader of SQLite, one connection to Redis. Fewer than handshakes of one kind.
 POOLED_FILES = 2 * READERS + 1
@@ -394,6 +395,13 @@ async def leave_half_way(server: FaultyServer) -> None:
     await writer.wait_closed()
 
 
+def has_settled(server: FaultyServer, before: Holdings) -> bool:
+    """Whether what came is over, except for pools that have filled meanwhile."""
+    after = holdings_of(server)
+    same = (after.tasks, after.sockets) == (before.tasks, before.sockets)
+    return same and after.files <= before.files + POOLED_FILES
+
+
 class TestRefusedHandshakes:
     async def test_leave_nothing_and_hold_up_nobody(
         self, redis_server: RedisServer, serve: Serve, kind: type[FaultyServer]
@@ -421,30 +429,29 @@ class TestRefusedHandshakes:
             # What is used for the first time is not what is left behind.
             await refuse_many()
             await await_until(lambda: server.numbers()["sockets"] == 1)
-            before = await asyncio.to_thread(holdings_of, server)
-            async with pushed_meanwhile(pushes, page) as latencies:
-                await refuse_many()
-                # Who is welcome comes in all the same.
-                async with Page(server, adas) as another:
-                    assert another.frames[0]["type"] == "snapshot"
-
-            def is_left() -> bool:
-                after = holdings_of(server)
-                more = Counter(after.tasks) - Counter(before.tasks)
-                files = after.files - before.files
-                return bool(more) or after.sockets != 1 or files > POOLED_FILES
-
-            await await_until(lambda: not is_left(), within=40)
-            after = await asyncio.to_thread(holdings_of, server)
-            grown = (after.memory - before.memory) / MIB
-            print(  # noqa: T201 -- a figure for who asks
-                f"{server.name}: {5 * REFUSED} refused handshakes, grown by "
-                f"{grown:.1f} MiB; {len(latencies)} pushes to a neighbour, "
-                f"worst {max(latencies) * 1000:.0f} ms"
-            )
-            # A connection is 20 KiB; garbage waits for some thousand of them.
-            assert grown < 16
-            assert max(latencies) < BUSY
+            # What handshakes leave behind, each round leaves behind; a pool that fills,
+            # or an allocator that keeps room for more at once, does so in one.
+            for _round in range(ROUNDS):
+                before = await asyncio.to_thread(holdings_of, server)
+                async with pushed_meanwhile(pushes, page) as latencies:
+                    await refuse_many()
+                    # Who is welcome comes in all the same.
+                    async with Page(server, adas) as another:
+                        assert another.frames[0]["type"] == "snapshot"
+                assert max(latencies) < BUSY
+                await await_until(partial(has_settled, server, before), within=40)
+                after = await asyncio.to_thread(holdings_of, server)
+                grown = (after.memory - before.memory) / MIB
+                print(  # noqa: T201 -- a figure for who asks
+                    f"{server.name}: {5 * REFUSED} refused handshakes, grown by "
+                    f"{grown:.1f} MiB and {after.files - before.files} files; "
+                    f"{len(latencies)} pushes to a neighbour, worst "
+                    f"{max(latencies) * 1000:.0f} ms"
+                )
+                if after.files <= before.files and grown < 4:
+                    break
+            else:
+                pytest.fail("Each round leaves files or memory behind.")
             await pushes.close()
 
 
