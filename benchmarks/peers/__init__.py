@@ -9,6 +9,7 @@ from benchmarks.peers.node import SocketIONode
 from benchmarks.peers.socketio import SocketIOPython
 from benchmarks.peers.themis import (
     ThemisDaphne,
+    ThemisDaphneCommand,
     ThemisGranian,
     ThemisUvicorn,
     ThemisUvicornPair,
@@ -29,10 +30,13 @@ PEERS: dict[str, type[Peer]] = {
         ThemisGranian,
         EventStream,
         SocketIONode,
+        ThemisDaphneCommand,
         ThemisUvicornPair,
     )
 }
-# Those with one process each.
-COMPARED = [key for key in PEERS if key != ThemisUvicornPair.key]
+# The others are compared with one of these alone.
+COMPARED = [
+    key for key in PEERS if key not in {ThemisDaphneCommand.key, ThemisUvicornPair.key}
+]
 # Who shows how cost grows.
 GROWING = (ThemisUvicorn, ThemisUvicornPair)
