@@ -4,6 +4,7 @@ import socket
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from itertools import count
+from typing import Any
 
 import pytest
 from daphne.server import WebSocketFactory
@@ -30,17 +31,22 @@ TURN = st.tuples(st.just("turn"), st.just(0))
 class Connection:
     """An accepted connection and its other end; the loop turns when told to."""
 
-    def __init__(self, transport: PromptTransport, page: socket.socket) -> None:
+    def __init__(
+        self,
+        transport: PromptTransport,
+        reactor: MemoryReactorClock,
+        page: socket.socket,
+    ) -> None:
         self.transport = transport
+        self._reactor = reactor
         self.written = bytearray()
         self.read = bytearray()
         self.page = page
         self._numbers = count()
 
-    @property
     def waits(self) -> bool:
         """Whether the loop is asked to say when more can be written."""
-        return self.transport in self.transport.reactor.getWriters()
+        return self.transport in self._reactor.getWriters()
 
     def do(self, action: str, size: int) -> None:
         if action == "write":
@@ -59,7 +65,7 @@ class Connection:
 
     def turn(self) -> Exception | None:
         """What the loop does when the socket can be written to."""
-        return self.transport.doWrite() if self.waits else None
+        return self.transport.doWrite() if self.waits() else None
 
     def receive(self, size: int) -> None:
         with suppress(BlockingIOError):
@@ -84,7 +90,9 @@ def connection() -> Iterator[Connection]:
         def connectionMade(self) -> None:  # noqa: N802 - Twisted's name
             accepted.append(self)
 
-    port = tcp.Port(0, Factory.forProtocol(Accepted), reactor=MemoryReactorClock())
+    reactor = MemoryReactorClock()
+    pages: Any = Factory.forProtocol(Accepted)
+    port: Any = tcp.Port(0, pages, reactor=reactor)
     port.startListening()
     server.listen_success(port)
     page = socket.create_connection(("127.0.0.1", port.getHost().port))
@@ -93,7 +101,7 @@ def connection() -> Iterator[Connection]:
     transport = accepted[0].transport
     assert isinstance(transport, PromptTransport)
     try:
-        yield Connection(transport, page)
+        yield Connection(transport, reactor, page)
     finally:
         page.close()
         transport.connectionLost(Failure(CONNECTION_LOST))
@@ -104,7 +112,7 @@ def test_what_fits_is_sent_before_the_loop_turns() -> None:
     with connection() as it:
         for _ in range(3):
             it.write(200)
-            assert not it.waits
+            assert not it.waits()
 
         it.receive(1000)
         assert it.read == it.written
@@ -119,26 +127,26 @@ def test_all_of_it_comes_in_order(actions: list[tuple[str, int]]) -> None:
 
         it.drain()
         assert it.read == it.written
-        assert not it.waits or it.turn() is None
+        assert not it.waits() or it.turn() is None
 
 
 def test_the_loop_is_asked_while_the_socket_is_full_and_no_longer() -> None:
     with connection() as it:
-        while not it.waits:
+        while not it.waits():
             it.write(200_000)
         it.write(200)
 
         it.drain()
 
         assert it.read == it.written
-        assert not it.waits
+        assert not it.waits()
         it.write(200)
-        assert not it.waits
+        assert not it.waits()
 
 
 def test_nothing_goes_past_what_an_aborted_connection_held() -> None:
     with connection() as it:
-        while not it.waits:
+        while not it.waits():
             it.write(200_000)
         it.receive(1 << 20)
 
@@ -159,5 +167,5 @@ def test_a_page_that_is_gone_is_told_to_the_loop() -> None:
         for _ in range(3):
             it.write(200)
 
-        assert it.waits
+        assert it.waits()
         assert it.turn() is CONNECTION_LOST
