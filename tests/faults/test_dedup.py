@@ -7,7 +7,7 @@ import asyncio
 import os
 from collections.abc import Iterator
 from contextlib import AsyncExitStack, ExitStack
-from datetime import datetime
+from datetime import UTC, datetime
 from itertools import count
 from typing import Any
 
@@ -483,9 +483,11 @@ def judge(caller: Caller, user: str, source: str) -> None:
 def assert_never_two(frames: list[dict[str, Any]]) -> None:
     """Show the frames to a page; of no source it holds two that are open."""
     page = Mirror()
+    now = datetime.min.replace(tzinfo=UTC)
     for frame in frames:
         page.apply(frame)
-        now = datetime.fromisoformat(frame["now"])
+        # Of two calls at once the later to be stamped may have begun first.
+        now = max(now, datetime.fromisoformat(frame["now"]))
         unread = [
             item["source"]["id"] for item in page.shown(now) if item["read_at"] is None
         ]
@@ -494,22 +496,36 @@ def assert_never_two(frames: list[dict[str, Any]]) -> None:
 
 def test_the_judge_sees_two() -> None:
     """What it is there for."""
+    with pytest.raises(AssertionError):
+        assert_never_two([_two_of_one(second=0)])
+
+
+def test_the_judge_looks_at_no_past() -> None:
+    """A frame that was made sooner may come later, with its time."""
+    page = [_two_of_one(second=1), _two_of_one(second=0)]
+
+    assert_never_two(page)
+
+    with pytest.raises(AssertionError):
+        assert_never_two(page[::-1])
+
+
+def _two_of_one(second: int) -> dict[str, Any]:
+    """A frame with two of the same source, of which one expires after a second."""
     item = {
         "id": "1",
         "title": "T",
         "source": {"id": "one"},
         "created_revision": 1,
         "read_at": None,
-        "expires_at": None,
+        "expires_at": "2030-01-01T00:00:01Z",
     }
-    frame = {
+    return {
         "type": "snapshot",
         "epoch": "e",
         "revision": 2,
         "unread": 2,
         "desktop": False,
-        "now": "2030-01-01T00:00:00Z",
-        "items": [item, {**item, "id": "2", "created_revision": 2}],
+        "now": f"2030-01-01T00:00:0{second}Z",
+        "items": [item, {**item, "id": "2", "created_revision": 2, "expires_at": None}],
     }
-    with pytest.raises(AssertionError):
-        assert_never_two([frame])
