@@ -13,13 +13,10 @@ import os
 import signal
 import sys
 from importlib import import_module
-from typing import Any
 
 import django
 from daphne.endpoints import build_endpoint_description_strings
-from daphne.server import (  # before anything else imports Twisted's reactor
-    Server as DaphneServer,
-)
+from daphne.server import Server  # before anything else imports Twisted's reactor
 from django.conf import settings
 from django.core.exceptions import ImproperlyConfigured
 from django.core.management import CommandError, call_command
@@ -31,12 +28,11 @@ from django.db import (
 )
 
 from server import environment
-from server.transports import PromptTransport
 
 # A ping that comes before the previous one timed out makes daphne close live
 # connections: the timeout must not be longer than the interval.
 PING_SECONDS = 20
-# How long a page has to say goodbye; up to a second less, see Server.
+# How long a page has to say goodbye; up to a second less, see _be_ready.
 CLOSING_SECONDS = 5
 # Larger than any frame of a page, so that Themis can refuse with its own code; and than
 # any of Themis' own: the limit holds for what is sent, too.
@@ -47,18 +43,6 @@ _RING = (
     "from themis.notifications import notify_user; "
     'notify_user(User.objects.get(username="{}"), "Hello from the shell")'
 )
-
-
-class Server(DaphneServer):
-    """Daphne's, with what its command has no options for."""
-
-    def listen_success(self, port: Any) -> None:
-        """Set up what comes in through *port*, of which nothing has come yet."""
-        port.transport = PromptTransport
-        # Autobahn's timers end at a whole second that is not later (txaio), and its own
-        # of one second at once: the connection is cut before the code has left.
-        self.ws_factory.closeHandshakeTimeout = CLOSING_SECONDS
-        super().listen_success(port)
 
 
 def address() -> tuple[str, int]:
@@ -104,14 +88,14 @@ def serve(host: str, port: int) -> int:
     application = import_module("asgi").application
     shown = "127.0.0.1" if host == "0.0.0.0" else host  # noqa: S104 - only compared
     url = f"http://[{shown}]:{port}/" if ":" in shown else f"http://{shown}:{port}/"
-    server = Server(
+    server: Server = Server(
         application=application,
         endpoints=build_endpoint_description_strings(host=host, port=port),
         ping_interval=PING_SECONDS,
         ping_timeout=PING_SECONDS,
         websocket_max_message_size=MAX_MESSAGE_BYTES,
         websocket_max_frame_size=MAX_MESSAGE_BYTES,
-        ready_callable=lambda: _be_ready(url),
+        ready_callable=lambda: _be_ready(server, url),
     )
     if signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:
         # Only where it finds this one does Twisted put its own, and stop for Ctrl-C.
@@ -127,7 +111,10 @@ def serve(host: str, port: int) -> int:
     return 0
 
 
-def _be_ready(url: str) -> None:
+def _be_ready(server: Server, url: str) -> None:
+    # Autobahn's timers end at a whole second that is not later (txaio), and its own of
+    # one second at once: the connection is cut before the code of its end has left.
+    server.ws_factory.closeHandshakeTimeout = CLOSING_SECONDS
     # A machine that reads JSON needs no welcome.
     if environment.text("LOG_FORMAT") != "json":
         print(welcome(url), flush=True)

@@ -9,7 +9,6 @@ from benchmarks.peers.node import SocketIONode
 from benchmarks.peers.socketio import SocketIOPython
 from benchmarks.peers.themis import (
     ThemisDaphne,
-    ThemisDaphneCommand,
     ThemisGranian,
     ThemisUvicorn,
     ThemisUvicornPair,
@@ -30,13 +29,10 @@ PEERS: dict[str, type[Peer]] = {
         ThemisGranian,
         EventStream,
         SocketIONode,
-        ThemisDaphneCommand,
         ThemisUvicornPair,
     )
 }
-# The others are compared with one of these alone.
-COMPARED = [
-    key for key in PEERS if key not in {ThemisDaphneCommand.key, ThemisUvicornPair.key}
-]
+# Those with one process each.
+COMPARED = [key for key in PEERS if key != ThemisUvicornPair.key]
 # Who shows how cost grows.
 GROWING = (ThemisUvicorn, ThemisUvicornPair)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from importlib.util import find_spec
 from typing import ClassVar
 
@@ -12,7 +11,7 @@ APPLICATION = "asgi:application"
 
 
 class ThemisDaphne(Peer):
-    """The runnable project, under its own server."""
+    """The runnable project, under the default server."""
 
     key = "themis-daphne"
     title = "Themis, daphne"
@@ -28,24 +27,13 @@ class ThemisDaphne(Peer):
         super().__init__({**environment, "DJANGO_SETTINGS_MODULE": settings})
 
     def serve(self) -> list[str]:
-        """As the containers do."""
-        return [sys.executable, "-m", "server", "--prepared"]
+        """As the how-to says."""
+        pings = ["--ping-interval", "20", "--ping-timeout", "20"]
+        return daphne(APPLICATION, self.port, *pings)
 
     def send(self) -> list[str]:
         """By notify_user() and notify_users()."""
         return sender("themis")
-
-
-class ThemisDaphneCommand(ThemisDaphne):
-    """Without what only the project's own server sets."""
-
-    key = "themis-daphne-command"
-    title = "Themis, daphne's command"
-
-    def serve(self) -> list[str]:
-        """As the how-to says."""
-        pings = ["--ping-interval", "20", "--ping-timeout", "20"]
-        return daphne(APPLICATION, self.port, *pings)
 
 
 class ThemisUvicorn(ThemisDaphne):
