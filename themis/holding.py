@@ -137,9 +137,9 @@ def to_changes(
 ) -> Changes:
     """Return what open pages are told; *alone*: of no other user at the same time."""
     items = [row for row in stamp.rows if row.is_listed_at(stamp.now)]
-    gone = [row.pk for row in stamp.rows if not row.is_listed_at(stamp.now)]
     # What left the mailbox and came back is not gone.
-    removed = sorted({*gone, *stamp.deleted}.difference(row.pk for row in items))
+    touched = {*stamp.deleted, *(row.pk for row in stamp.rows)}
+    removed = sorted(touched.difference(row.pk for row in items))
     # What moves up in the place of what is gone is a question for each user. Of many,
     # those with an open page ask it: the others' changes are only good for numbers.
     whole = not stamp.cleared and (alone or not removed)
