@@ -13,8 +13,16 @@ import pytest
 from server.refusals import refuse_weak_key
 from tests import programs
 from tests.deploy.test_kubernetes import of_kind
+from tests.docs.blocks import (
+    CERTIFICATE,
+    EXAMPLE,
+    EXCERPTS,
+    KUBECTL,
+    SECRET,
+    Block,
+    each,
+)
 from tests.processes import ROOT
-from tests.test_docs import CERTIFICATE, EXAMPLE, EXCERPTS, KUBECTL, SECRET, Block, each
 
 pytestmark = pytest.mark.once
 

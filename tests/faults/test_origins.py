@@ -13,8 +13,8 @@ import pytest
 
 from tests.clients import Page, sign_in
 from tests.conftest import Serve
+from tests.docs.blocks import PROXY
 from tests.processes import DaphneServer, NginxServer, PrivateProcess
-from tests.test_docs import PROXY
 
 OPEN = "open"
 REFUSED = "refused"
