@@ -5,7 +5,8 @@ from __future__ import annotations
 from benchmarks.stage import Stage
 from benchmarks.works.work import Figures, Work, users
 
-# One call to few users is over in a fifth of a second, which says little by itself.
+# One call to few users is over in a fifth of a second, which says little by itself: so
+# that many are told in all, by so many calls at most.
 _USERS = 5_000
 _MOST_CALLS = 5
 
