@@ -38,7 +38,7 @@ class Draft:
         *,
         title: object,
         message: object,
-        level: object,
+        level: str,
         url: object,
         deduplicate: object,
         expires_at: object,
@@ -50,16 +50,18 @@ class Draft:
         Raises:
             ValueError: an argument is not what it must be.
         """
-        if level not in Level.values:
+        try:
+            known = Level(level)
+        except ValueError as error:
             allowed = ", ".join(Level.values)
             msg = f"level must be one of {allowed}, not {level!r}."
-            raise ValueError(msg)
+            raise ValueError(msg) from error
         return cls(
             title=content.clean_title(title),
             message=content.clean_text(
                 message, name="message", length=content.MESSAGE_LENGTH
             ),
-            level=Level(level),
+            level=known,
             url=content.clean_url(url),
             deduplicate=bool(deduplicate),
             expires_at=_clean_expiry(expires_at),
@@ -75,26 +77,18 @@ class Draft:
         source = f"{self.source_app}.{self.source_model} {self.source_id}".strip(" .")
         return f"source: {source}" if source else "no source"
 
-    @cached_property
-    def row(self) -> UserNotification:
-        """The notification, of nobody yet."""
-        return UserNotification(
-            title=self.title,
-            message=self.message,
-            level=self.level.value,
-            url=self.url,
-            source_app=self.source_app,
-            source_model=self.source_model,
-            source_id=self.source_id,
-            deduplicate=self.deduplicate,
-            expires_at=self.expires_at,
-        )
+    def is_expired_at(self, now: datetime) -> bool:
+        """Tell whether its time is over before anybody has been told."""
+        return self.expires_at is not None and self.expires_at <= now
 
     @cached_property
     def values(self) -> dict[str, Any]:
-        """What each column gets, in their order, unless the store knows better."""
-        fields = UserNotification._meta.concrete_fields
-        return {field.attname: getattr(self.row, field.attname) for field in fields}
+        """What each column gets, unless the store knows better."""
+        given = {name: getattr(self, name) for name in self.__dataclass_fields__}
+        given["level"] = self.level.value
+        columns = UserNotification._meta.concrete_fields
+        rest = (column for column in columns if column.attname not in given)
+        return given | {column.attname: column.get_default() for column in rest}
 
     def stored(self, using: str, **columns: Any) -> UserNotification:
         """Return the notification as the database *using* has it, with *columns*."""
@@ -108,7 +102,7 @@ class Draft:
     @cached_property
     def identity(self) -> dict[str, str]:
         """What makes another notification of the same user a duplicate."""
-        return identity_of(self.row)
+        return identity_of(self)
 
     @cached_property
     def dedup_key(self) -> str:

@@ -88,39 +88,49 @@ def hold(
     Raises:
         OperationalError: a lock was not to be had in time.
     """
-    if len(users) > 1 and not due_only:
-        revisions.make_missing(users, using)
     if wait_ms is None:
         wait_ms = HOLDING_WAIT_MS if can_skip(using) else STAMP_WAIT_MS
-    with own_transaction(using, wait_ms=wait_ms):
-        now = timezone.now()
-        boxes = revisions.bump(users, now, using, due_only=due_only, free_only=True)
-        if not boxes and not due_only and len(users) == 1:
-            # Nothing is locked yet, so nothing is bumped twice.
-            revisions.make_missing(users, using)
-            boxes = revisions.bump(users, now, using)
-        stamps = {box.user: Stamp(box, now) for box in boxes}
-        yield stamps
-        idle = [user for user, stamp in stamps.items() if stamp.is_empty]
-        busy = [stamp for stamp in stamps.values() if not stamp.is_empty]
-        if not busy and not any(stamp.silent for stamp in stamps.values()):
+    # Nearly always all are there: that is not asked before. Where due is looked for,
+    # those that are missing hold nothing.
+    knows_missing = due_only
+    while True:
+        with own_transaction(using, wait_ms=wait_ms):
+            now = timezone.now()
+            boxes = revisions.bump(users, now, using, due_only=due_only, free_only=True)
+            if knows_missing or len(boxes) == len(users):
+                stamps = {box.user: Stamp(box, now) for box in boxes}
+                yield stamps
+                _finish(stamps, now, using)
+                return
+            # Whoever makes mailboxes may wait for somebody, and so must hold none.
             transaction.set_rollback(True, using=using)
-            return
-        if idle:
-            revisions.rest(idle, using)
-        if busy:
-            counts = revisions.count([stamp.box.user for stamp in busy], now, using)
-            # A setting that is not set is looked for in vain each time.
-            poll_interval = settings.poll_interval
-            for stamp in busy:
-                stamp.changes = to_changes(
-                    stamp,
-                    counts[stamp.box.user],
-                    using,
-                    alone=len(busy) == 1,
-                    poll_interval=poll_interval,
-                )
-            announce([stamp.changes for stamp in busy if stamp.changes], using)
+        revisions.make_missing(users, using)
+        knows_missing = True
+
+
+def _finish(stamps: dict[Any, Stamp], now: datetime, using: str) -> None:
+    """Count what was changed in the held mailboxes, and have it broadcast."""
+    idle = [user for user, stamp in stamps.items() if stamp.is_empty]
+    busy = [stamp for stamp in stamps.values() if not stamp.is_empty]
+    if not busy and not any(stamp.silent for stamp in stamps.values()):
+        transaction.set_rollback(True, using=using)
+        return
+    if idle:
+        revisions.rest(idle, using)
+    if not busy:
+        return
+    counts = revisions.count([stamp.box.user for stamp in busy], now, using)
+    # A setting that is not set is looked for in vain each time.
+    poll_interval = settings.poll_interval
+    for stamp in busy:
+        stamp.changes = to_changes(
+            stamp,
+            counts[stamp.box.user],
+            using,
+            alone=len(busy) == 1,
+            poll_interval=poll_interval,
+        )
+    announce([stamp.changes for stamp in busy if stamp.changes], using)
 
 
 def announce(changes: list[Changes], using: str) -> None:
@@ -137,9 +147,11 @@ def to_changes(
 ) -> Changes:
     """Return what open pages are told; *alone*: of no other user at the same time."""
     items = [row for row in stamp.rows if row.is_listed_at(stamp.now)]
-    # What left the mailbox and came back is not gone.
-    touched = {*stamp.deleted, *(row.pk for row in stamp.rows)}
-    removed = sorted(touched.difference(row.pk for row in items))
+    removed: list[int] = []
+    if stamp.deleted or len(items) < len(stamp.rows):
+        # What left the mailbox and came back is not gone.
+        touched = {*stamp.deleted, *(row.pk for row in stamp.rows)}
+        removed = sorted(touched.difference(row.pk for row in items))
     # What moves up in the place of what is gone is a question for each user. Of many,
     # those with an open page ask it: the others' changes are only good for numbers.
     whole = not stamp.cleared and (alone or not removed)

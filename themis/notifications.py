@@ -280,7 +280,7 @@ def _deliver(draft: Draft, users: list[Any], using: str) -> list[UserNotificatio
     """Store *draft* for those of *users*, one chunk, who are to be told; ring."""
     if in_transaction(using):
         rows = _store_pending(draft, users, using)
-    elif draft.row.is_expired_at(timezone.now()):
+    elif draft.is_expired_at(timezone.now()):
         with transaction.atomic(using=using):
             rows = store(draft, users, timezone.now(), using, held=False)
     else:

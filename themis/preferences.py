@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from functools import cache
+from types import MappingProxyType
+
 from themis.models import Level
 
 # Of `profile`, a user's row in themis_userprofile, which may be missing: then the
@@ -10,9 +14,13 @@ WANTED = """(profile.user_id IS NULL OR (profile.notifications_enabled = %(yes)s
     AND profile.notification_min_level NOT IN (%(higher1)s, %(higher2)s)))"""
 
 
-def minimums_above(level: Level) -> dict[str, str]:
+# Asked for by each call, and made of few levels.
+@cache
+def minimums_above(level: Level) -> Mapping[str, str]:
     """Return the parameters of `WANTED`: the minimum levels that *level* misses."""
     higher = [least.value for least in Level if least.weight > level.weight]
     # As many as there are at most; what is repeated changes nothing, nor does "".
     higher += [""] * (2 - len(higher))
-    return {f"higher{number}": least for number, least in enumerate(higher, start=1)}
+    return MappingProxyType(
+        {f"higher{number}": least for number, least in enumerate(higher, start=1)}
+    )

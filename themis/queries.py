@@ -115,9 +115,14 @@ def refill(
     )
 
 
-def identity_of(row: UserNotification) -> dict[str, str]:
-    """Return what makes another notification of the user a duplicate of *row*."""
-    source = {name: getattr(row, name) for name in SOURCE}
+def identity_of(told: object) -> dict[str, str]:
+    """
+    Return what makes another notification of the user a duplicate of *told*.
+
+    Args:
+        told: A notification, or the draft of one.
+    """
+    source = {name: getattr(told, name) for name in SOURCE}
     if any(source.values()):
         return source
-    return source | {name: getattr(row, name) for name in TEXT}
+    return source | {name: getattr(told, name) for name in TEXT}

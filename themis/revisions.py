@@ -49,8 +49,6 @@ SELECT user_id, epoch, revision, unread, {_DESKTOP}, next_expiry_at,
 FROM themis_mailbox WHERE user_id IN (%(users)s)
 """  # noqa: S608 -- of constants
 
-_HOW_MANY = "SELECT COUNT(*) FROM themis_mailbox WHERE user_id IN (%(users)s)"
-
 # What is known of a mailbox when it is locked.
 _HELD = f"{_DUE}, {_BURIED}, {_WISHED}"
 # SQLite has no lock but a write. RETURNING names the table: in a subquery a bare
@@ -169,9 +167,6 @@ def make_missing(users: Collection[Any], using: str) -> None:
 
 
 def _make_missing(users: Collection[Any], using: str) -> None:
-    ((found,),) = run(_HOW_MANY, users, using)
-    if found == len(set(users)):
-        return
     boxes = Mailbox.objects.using(using)
     missing = set(users) - set(boxes.filter(pk__in=users).values_list("pk", flat=True))
     if missing:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Collection
+from functools import cache
 from typing import Any
 
 from django.db import ProgrammingError, transaction
@@ -18,7 +19,7 @@ from themis import holding, revisions
 from themis.conf import settings
 from themis.drafts import Draft
 from themis.holding import Stamp, announce, to_changes
-from themis.models import UserNotification
+from themis.models import Level, UserNotification
 from themis.preferences import minimums_above
 from themis.revisions import Bump, Count
 from themis.statements import run
@@ -87,7 +88,7 @@ def store_at_once(draft: Draft, user: Any, using: str) -> list[UserNotification]
             using,
             **{name: draft.values[name] for name in _GIVEN},
             now=now,
-            higher_minimums=list(minimums_above(draft.level).values()),
+            higher_minimums=_higher_minimums(draft.level),
             count_limit=revisions.COUNT_LIMIT,
             wait_ms=holding.HOLDING_WAIT_MS,
         )
@@ -123,3 +124,9 @@ def store_at_once(draft: Draft, user: Any, using: str) -> list[UserNotification]
         announce([changes], using)
         return [row]
     return None
+
+
+# As an array's text: psycopg would look at each of a list anew.
+@cache
+def _higher_minimums(level: Level) -> str:
+    return "{" + ",".join(filter(None, minimums_above(level).values())) + "}"

@@ -92,7 +92,7 @@ def store(
     Raises:
         ClaimTakenError: another transaction claims the same, and mailboxes are held.
     """
-    if draft.row.is_expired_at(now):
+    if draft.is_expired_at(now):
         # It had expired before it could be shown: it never takes part.
         return _insert(draft, users, now, using, expiry_stamped=True, pending=False)
     if not draft.deduplicate:
@@ -171,7 +171,7 @@ def _insert(
         ),
         conflict=_UNLESS_CLAIMED if values["dedup_key"] else "",
     )
-    parameters |= minimums_above(draft.level) | {"now": now}
+    parameters |= {"now": now, **minimums_above(draft.level)}
     read = key_reader(using)
     return [
         draft.stored(

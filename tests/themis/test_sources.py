@@ -202,7 +202,7 @@ class TestWithdraw:
         with transactions() as begun, statements() as spent:
             assert withdraw(**SOURCE) == 10
         assert len(begun) == 3
-        assert len(spent) == 3 * 7 + 1, spent
+        assert len(spent) == 3 * 6 + 1, spent
         assert len(sent) == 10
 
     @pytest.mark.only("postgres")
