@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import re
 from collections.abc import Sequence
@@ -21,7 +22,10 @@ if TYPE_CHECKING:
 VERSION = 1
 
 # Made once: `json.dumps` makes one for each call that has options.
-_ENCODER = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"))
+_encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
+orjson: Any = None
+with contextlib.suppress(ImportError):  # the extra `speed`: a tenth of the time
+    import orjson
 _TIME = re.compile(
     r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{1,6})?(Z|[+-]\d\d:\d\d)", re.ASCII
 )
@@ -75,7 +79,10 @@ def parse_time(text: str) -> datetime:
 
 def encode(frame: dict[str, Any]) -> str:
     """Return *frame* as the JSON text that sockets and responses carry."""
-    return _ENCODER.encode(frame)
+    if orjson is None:
+        return _encode(frame)
+    text: str = orjson.dumps(frame).decode()
+    return text
 
 
 def to_item(row: UserNotification) -> dict[str, Any]:

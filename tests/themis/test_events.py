@@ -11,10 +11,12 @@ from zoneinfo import ZoneInfo
 import pytest
 from django.contrib.auth.models import User
 from django.db import connection
+from hypothesis import given
+from hypothesis import strategies as st
 from pytest_django import Settings
 
 from tests.mirror import Mirror, over_the_wire
-from themis import mailbox
+from themis import events, mailbox
 from themis.events import Changes, Snapshot, encode, to_item, wire_time
 from themis.models import UserNotification, UserProfile
 from themis.notifications import notify_user
@@ -187,6 +189,24 @@ class TestText:
     def test_text_is_sent_as_it_is(self) -> None:
         """UTF-8, no escapes, no space."""
         assert encode({"a": "ü🕑<b>", "b": [1, None]}) == '{"a":"ü🕑<b>","b":[1,null]}'
+
+    @given(
+        st.dictionaries(
+            st.text(),
+            st.none()
+            | st.booleans()
+            | st.integers(-(2**63), 2**63 - 1)
+            | st.text()
+            | st.lists(st.text()),
+        )
+    )
+    def test_both_encoders_say_the_same(self, frame: dict[str, Any]) -> None:
+        """So that nobody sees which of them a process has."""
+        assert events.orjson is not None
+        with pytest.MonkeyPatch.context() as patch:
+            fast = encode(frame)
+            patch.setattr(events, "orjson", None)
+            assert encode(frame) == fast
 
     @pytest.mark.django_db
     def test_what_is_sent_is_always_utf_8(self, ada: User) -> None:
