@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from functools import lru_cache
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from django.core.exceptions import ImproperlyConfigured
@@ -56,8 +56,15 @@ class DummyBroadcaster(BaseBroadcaster):
         return None
 
 
-@lru_cache(maxsize=1)
-def _load(path: str | None) -> BaseBroadcaster:
+@cache
+def get_broadcaster() -> BaseBroadcaster:
+    """
+    Return the broadcaster that ``THEMIS_BROADCASTER`` names, one per process.
+
+    Raises:
+        ImproperlyConfigured: the setting names nothing usable.
+    """
+    path = settings.broadcaster
     if path is None:
         return DummyBroadcaster()
     try:
@@ -71,19 +78,9 @@ def _load(path: str | None) -> BaseBroadcaster:
     return broadcaster
 
 
-def get_broadcaster() -> BaseBroadcaster:
-    """
-    Return the broadcaster that ``THEMIS_BROADCASTER`` names, one per process.
-
-    Raises:
-        ImproperlyConfigured: the setting names nothing usable.
-    """
-    return _load(settings.broadcaster)
-
-
 def _forget(*, setting: str, **_: Any) -> None:
     if setting in {"THEMIS_BROADCASTER", "INSTALLED_APPS"}:
-        _load.cache_clear()
+        get_broadcaster.cache_clear()
 
 
 setting_changed.connect(_forget)
