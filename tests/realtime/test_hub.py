@@ -4,6 +4,7 @@ import asyncio
 import logging
 import threading
 import time
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -643,6 +644,26 @@ class TestHeartbeat:
         ping = {"type": "ping", "epoch": EPOCH, "revision": 7}
         assert [wire.frames for wire in wires] == [[ping]] * len(users)
         assert silent.messages == []
+
+    async def test_a_push_waits_for_few_pings(
+        self, idle_hub: Hub, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """However many pages have their turn in this second."""
+        monkeypatch.setattr(hub_module, "PING_SECONDS", 1)
+        idle_hub._beats = [set()]
+        wires = [Pages(idle_hub, user, 1, revision=7).wires[0] for user in range(35)]
+        sleep = asyncio.sleep
+        monkeypatch.setattr(
+            asyncio, "sleep", lambda delay: sleep(0 if delay <= 1 else delay)
+        )
+        beating = asyncio.create_task(idle_hub._beat())
+        pinged = [0]
+        while pinged[-1] < len(wires):
+            await sleep(0)
+            pinged.append(sum(bool(wire.frames) for wire in wires))
+        beating.cancel()
+        steps = [after - before for before, after in pairwise(pinged)]
+        assert max(steps) == hub_module.PINGS_AT_ONCE
 
 
 class TestTheEnd:
