@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from pytest_django import Settings
 
+from realtime import hub as hub_module
 from realtime.hub import Hub, running_hubs
 from tests.realtime.harness import Box, FakeLayer
 from themis import mailbox
@@ -43,11 +44,15 @@ async def hub(idle_hub: Hub) -> Hub:
 
 @pytest.fixture
 async def hubs() -> AsyncIterator[None]:
-    """Let the application make its own hub, and end that with the test."""
+    """Let the application make its own hub, the only one; end that with the test."""
+    loop = asyncio.get_running_loop()
+    for hub in running_hubs():
+        # Of an earlier test, whose loop has ended: it may not have been collected yet.
+        if hub.loop is not loop:
+            hub_module._HUBS.discard(hub)
     yield
     for hub in running_hubs():
-        # One of an earlier test, whose loop has ended, may not have been collected yet.
-        if hub.loop is asyncio.get_running_loop():
+        if hub.loop is loop:
             await hub.stop()
 
 
