@@ -16,16 +16,13 @@ from themis.events import Changes, encode
 from .broker import is_local
 from .groups import EVERY_HUB, group_of
 from .hub import running_hubs
-from .publishing import get_publisher
+from .publishing import BUNDLE, get_publisher
 
 if TYPE_CHECKING:
     from django.http import HttpRequest
 
 # A push of more is a poke: the hub reads it once for all sockets of the user.
 MAX_PUSH_BYTES = 32 * 1024
-# From so many pushes at once on, they go to all hubs together: a message to a group
-# costs the same whatever it holds, and more hubs that look through it cost less.
-BUNDLE = 20
 # How many characters of frames one message holds, about.
 BUNDLE_LENGTH = 256 * 1024
 

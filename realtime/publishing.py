@@ -30,11 +30,14 @@ QUEUE_LENGTH = 10_000
 QUEUE_BYTES = 32 * 1024 * 1024
 # What a message takes beside its text, about.
 OVERHEAD_BYTES = 1024
-# Where so many wait, they go together, to all hubs: one by one there would be no more
-# of them in a second than round trips to the broker.
-BUNDLE = 20
+# Where so many wait, they go together, to all hubs: a message costs sender and hub much
+# the same whatever it holds (docs/why.md has the figures), and a round trip.
+BUNDLE = 4
 # How much a bundle holds, about, unless one message is more.
 BUNDLE_BYTES = 512 * 1024
+# A message goes at once unless another has just gone: then it waits so long for more,
+# or each call of a loop would pay for a message, and for waking this thread.
+PAUSE_SECONDS = 0.005
 SEND_SECONDS = 1
 # After so many failures in a row, nothing is tried for a while, and then only once.
 FAILURES_TO_OPEN = 3
@@ -124,11 +127,15 @@ class Publisher:
             runner.run(self._run())
 
     async def _run(self) -> None:
+        loop = asyncio.get_running_loop()
+        rested_at = 0.0
         while True:
+            if self._queue and (pause := rested_at - loop.time()) > 0:
+                await asyncio.sleep(pause)
             with self._lock:
                 if not self._queue:
                     self._wake.clear()
-                    self._sleeping = asyncio.get_running_loop()
+                    self._sleeping = loop
                     self._idle.set()
                     taken = None
                 else:
@@ -137,6 +144,7 @@ class Publisher:
                 await self._wake.wait()
             else:
                 await self._publish(*taken)
+                rested_at = loop.time() + PAUSE_SECONDS
 
     def _take(self) -> tuple[str, dict[str, Any], int]:
         """Take the next message, or the next ones as a bundle; and how many it is."""

@@ -15,7 +15,6 @@ from pytest_django import Settings
 
 from realtime import broadcasting
 from realtime.broadcasting import (
-    BUNDLE,
     BUNDLE_LENGTH,
     MAX_PUSH_BYTES,
     ChannelsBroadcaster,
@@ -23,6 +22,7 @@ from realtime.broadcasting import (
 )
 from realtime.groups import EVERY_HUB, group_of
 from realtime.hub import Hub
+from realtime.publishing import BUNDLE
 from tests.realtime.harness import EPOCH, FakeLayer
 from tests.realtime.test_hub import Pages
 from tests.waiting import await_until
@@ -178,7 +178,7 @@ class TestBroadcasting:
 
         monkeypatch.setattr(broadcasting, "get_channel_layer", lambda: layer)
         monkeypatch.setattr(broadcasting, "get_publisher", Publisher)
-        changes = [make_changes(user=number) for number in range(BUNDLE)]
+        changes = [make_changes(user=number) for number in range(7, 7 + BUNDLE)]
         changes += [make_changes(2, user=7)]
         ChannelsBroadcaster().broadcast(changes)
         ((group, bundle),) = published

@@ -23,7 +23,7 @@ from django.test import override_settings
 
 from realtime import metrics, publishing
 from realtime.groups import EVERY_HUB
-from realtime.publishing import Publisher, get_publisher
+from realtime.publishing import BUNDLE, Publisher, get_publisher
 from tests.processes import ROOT, RedisServer, free_port
 from tests.waiting import wait_until
 
@@ -146,10 +146,33 @@ def test_each_thread_that_sends_keeps_its_order(
 def test_flush_waits_for_the_last_message(
     publisher: Publisher, layer: RecordingLayer
 ) -> None:
-    for number in range(500):
+    for number in range(100):
         send(publisher, number)
         assert publisher.flush(5)
         assert len(layer.sent) == number + 1
+
+
+def test_a_message_goes_at_once_and_those_close_behind_it_together(
+    publisher: Publisher, layer: RecordingLayer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else each call of a loop would pay for a round trip to the broker."""
+    # Long enough for a slow machine to send what follows.
+    monkeypatch.setattr(publishing, "PAUSE_SECONDS", 0.3)
+    send(publisher, 0)
+    assert publisher.flush(5)
+    begun = time.monotonic()
+    send(publisher, *range(1, BUNDLE))
+    wait_until(lambda: len(layer.sent) == 2)
+    assert time.monotonic() - begun > 0.1
+    assert publisher.flush(5)
+    # So few that not each hub should look at them.
+    assert layer.sent == [("group", {"number": n}) for n in range(BUNDLE)]
+    send(publisher, *range(BUNDLE, 3 * BUNDLE))
+    assert publisher.flush(5)
+    assert numbers(layer) == list(range(3 * BUNDLE))
+    ((group, bundle),) = layer.sent[BUNDLE:]
+    assert group == EVERY_HUB
+    assert bundle["type"] == "themis.bundle"
 
 
 def test_flush_waits_for_a_message_that_came_as_the_thread_went_idle(
@@ -319,8 +342,10 @@ def test_what_was_sent_and_what_was_not_is_counted(
     assert publisher.flush(5)
     layer.may_send.set()
     layer.error = OSError("gone")
-    send(publisher, *range(5))
-    assert publisher.flush(5)
+    for number in range(5):
+        # One by one: what waits together is lost together.
+        send(publisher, number)
+        assert publisher.flush(5)
     assert metrics.PUBLISHED.values[""] - published == 2
     assert counted("timeout") == 1
     assert counted("error") == publishing.FAILURES_TO_OPEN - 1
