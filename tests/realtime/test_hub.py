@@ -5,6 +5,7 @@ import logging
 import threading
 import time
 from itertools import pairwise
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -648,14 +649,19 @@ class TestHeartbeat:
     async def test_a_push_waits_for_few_pings(
         self, idle_hub: Hub, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        """However many pages have their turn in this second."""
+        """However many have their turn in a second, they are spread over it."""
         monkeypatch.setattr(hub_module, "PING_SECONDS", 1)
         idle_hub._beats = [set()]
         wires = [Pages(idle_hub, user, 1, revision=7).wires[0] for user in range(35)]
-        sleep = asyncio.sleep
-        monkeypatch.setattr(
-            asyncio, "sleep", lambda delay: sleep(0 if delay <= 1 else delay)
-        )
+        sleep, delays = asyncio.sleep, []
+
+        async def pass_quickly(delay: float) -> None:
+            delays.append(delay)
+            await sleep(0)
+
+        monkeypatch.setattr(asyncio, "sleep", pass_quickly)
+        # As if nothing took any time: each wait is for its own moment.
+        monkeypatch.setattr(idle_hub, "loop", SimpleNamespace(time=lambda: 0.0))
         beating = asyncio.create_task(idle_hub._beat())
         pinged = [0]
         while pinged[-1] < len(wires):
@@ -664,6 +670,27 @@ class TestHeartbeat:
         beating.cancel()
         steps = [after - before for before, after in pairwise(pinged)]
         assert max(steps) == hub_module.PINGS_AT_ONCE
+        assert delays[:4] == [0.25, 0.5, 0.75, 1]
+
+    async def test_what_a_machine_slept_through_is_not_made_up_for(
+        self, idle_hub: Hub, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        now, delays = 1000.0, []
+        sleep = asyncio.sleep
+
+        async def sleep_long(delay: float) -> None:
+            nonlocal now
+            delays.append(delay)
+            now += 3600 if len(delays) == 1 else max(delay, 0)
+            await sleep(0)
+
+        monkeypatch.setattr(idle_hub, "loop", SimpleNamespace(time=lambda: now))
+        monkeypatch.setattr(asyncio, "sleep", sleep_long)
+        beating = asyncio.create_task(idle_hub._beat())
+        while len(delays) < 4:
+            await sleep(0)
+        beating.cancel()
+        assert delays[:4] == pytest.approx([1, 0, 1, 1])
 
 
 class TestTheEnd:
