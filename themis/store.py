@@ -7,6 +7,7 @@ travels once.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Collection
 from datetime import datetime
 from typing import Any
@@ -27,6 +28,8 @@ from themis.transactions import (
     is_lock_timeout,
     limited_wait,
 )
+
+logger = logging.getLogger("themis")
 
 # How long a claim on a dedup key may keep the caller's transaction waiting: less than
 # PostgreSQL's `deadlock_timeout`, so that a cycle ends here, without an error.
@@ -97,10 +100,12 @@ def store(
         return _insert(draft, users, now, using, expiry_stamped=True, pending=False)
     if not draft.deduplicate:
         return _insert(draft, users, now, using, held=held)
+    reason = ""
     for lock_ms in (HELD_WAIT_MS,) if held else (GLANCE_MS, None):
         try:
             with limited_wait(using, wait_ms=CLAIM_WAIT_MS // 2, lock_ms=lock_ms):
                 if lock_ms is None and is_awaited(using):
+                    reason = "somebody waits for the caller"
                     break
                 _release_stale_claims(draft, users, now, using)
                 return _insert(
@@ -111,8 +116,14 @@ def store(
                 raise
             if held:
                 raise ClaimTakenError from error
+            reason = str(error).partition("\n")[0]
             if not is_lock_timeout(error):
                 break
+    logger.debug(
+        "Stored without a claim on its dedup key: %s.",
+        reason,
+        extra={"event": "unclaimed", "reason": reason},
+    )
     # Stamping compares them with what was stamped before, and drops or shows them.
     return _insert(draft, users, now, using)
 

@@ -3,6 +3,7 @@ transactions that stay open until it is told to end them.
 """
 
 import faulthandler
+import logging
 import random
 import time
 from collections.abc import Callable
@@ -21,6 +22,8 @@ class Call:
 
     took: float
     pk: int | None
+    # Why it was stored without a claim on its dedup key; empty where it has one.
+    unclaimed: str
 
 
 class Caller(Puppet):
@@ -97,6 +100,15 @@ def main() -> None:  # noqa: C901, PLR0915 -- one process, one function for each
     from themis.transactions import is_contention  # noqa: PLC0415
 
     blocks: list[Any] = []
+    given_up: list[str] = []
+
+    def note_why(record: logging.LogRecord) -> bool:
+        given_up.append(getattr(record, "reason", ""))
+        return record.levelno > logging.DEBUG
+
+    themis = logging.getLogger("themis")
+    themis.setLevel(logging.DEBUG)
+    themis.addFilter(note_why)
 
     def account(name: str) -> Any:
         return User.objects.get(username=name)
@@ -142,16 +154,18 @@ def main() -> None:  # noqa: C901, PLR0915 -- one process, one function for each
         *,
         deduplicate: bool = True,
         expires_in: float | None = None,
-    ) -> tuple[float, int | None]:
+    ) -> tuple[float, int | None, str]:
         expires_at = None
         if expires_in is not None:
             expires_at = timezone.now() + timedelta(seconds=expires_in)
         told = account(user)
+        given_up.clear()
         begun = time.perf_counter()
         row = notify_user(
             told, **of_source(source), deduplicate=deduplicate, expires_at=expires_at
         )
-        return time.perf_counter() - begun, row.pk if row else None
+        took = time.perf_counter() - begun
+        return took, row.pk if row else None, "".join(given_up)
 
     def notify_all(users: list[str], source: str) -> tuple[float, int]:
         told = [account(user) for user in users]
@@ -202,7 +216,7 @@ def main() -> None:  # noqa: C901, PLR0915 -- one process, one function for each
         def claim() -> None:
             soon = chance.choice([None, None, None, 0.02])
             user, source = chance.choice(users), chance.choice(sources)
-            seconds, _pk = notify(user, source, expires_in=soon)
+            seconds, *_ = notify(user, source, expires_in=soon)
             took.append(seconds)
 
         def claim_in_transaction() -> None:

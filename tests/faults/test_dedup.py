@@ -86,6 +86,7 @@ class TestClaims:
         first, second, _third = callers
         won = first.notify("ada", source)
         assert won.pk
+        assert not won.unclaimed
         assert second.notify("ada", source).pk is None
         second.begin()
         assert second.notify("ada", source).pk is None
@@ -127,7 +128,8 @@ class TestClaims:
         waiting = second.notify_soon("ada", source)
         wait_until(observer.waits)
         first.commit()
-        assert waiting().pk is None
+        late = waiting()
+        assert late.pk is None, (won, late)
         assert observer.shown("ada", source) == [won.pk]
 
     @pytest.mark.parametrize("ends", ["commit", "roll_back"])
@@ -150,6 +152,7 @@ class TestClaims:
         late = second.notify("ada", source)
         assert_waited_no_longer(late)
         assert late.pk
+        assert "timeout" in late.unclaimed
         if within:
             assert second.is_usable()
             second.commit()
