@@ -34,8 +34,9 @@ CANCEL_SECONDS = 0.5
 # A ping to each page this often; under the usual 60 s of proxies.
 PING_SECONDS = 25
 # How many pings go out together. A push waits for them and for their answers: a ping
-# takes daphne a seventh of a millisecond, and hundreds may be due in a second.
-PINGS_AT_ONCE = 10
+# takes daphne a seventh of a millisecond, and hundreds may be due in a second. Ten were
+# the slowest hundredth of all pushes (`make bench WORKS=latency`).
+PINGS_AT_ONCE = 4
 
 
 class Hub:

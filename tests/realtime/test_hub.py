@@ -652,7 +652,8 @@ class TestHeartbeat:
         """However many have their turn in a second, they are spread over it."""
         monkeypatch.setattr(hub_module, "PING_SECONDS", 1)
         idle_hub._beats = [set()]
-        wires = [Pages(idle_hub, user, 1, revision=7).wires[0] for user in range(35)]
+        users = range(3 * hub_module.PINGS_AT_ONCE + 1)
+        wires = [Pages(idle_hub, user, 1, revision=7).wires[0] for user in users]
         sleep, delays = asyncio.sleep, []
 
         async def pass_quickly(delay: float) -> None:
