@@ -269,9 +269,9 @@ class TestOnADatabase:
         assert list(chain.from_iterable(gone)) == [1, 2, 3]
 
     async def test_an_extended_one_stays_and_goes_later(self, ada: User) -> None:
-        soon = timezone.now() + timedelta(seconds=0.5)
         async with Connection(ada) as page:
             await page.frames(1)
+            soon = timezone.now() + timedelta(seconds=1)
             row = await anotify_user(ada, "a reminder", expires_at=soon)
             assert isinstance(row, UserNotification)
             row.expires_at = soon + timedelta(seconds=1)
@@ -282,9 +282,9 @@ class TestOnADatabase:
         assert timedelta(0) < late < timedelta(seconds=1)
 
     async def test_one_that_comes_back_is_not_new(self, ada: User) -> None:
-        soon = timezone.now() + timedelta(seconds=0.3)
         async with Connection(ada) as page:
             await page.frames(1)
+            soon = timezone.now() + timedelta(seconds=1)
             row = await anotify_user(ada, "a reminder", expires_at=soon)
             assert isinstance(row, UserNotification)
             await page.frames(3)
